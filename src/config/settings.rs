@@ -1,0 +1,222 @@
+//! What the code runs on: every setting resolved and checked, none optional for "unset".
+//!
+//! `options` says what a TOML file may contain; this is what comes out after defaults, files and flags are merged.
+//! Settings are stored whole in a model version, so every field serialises.
+
+use serde::{Deserialize, Serialize};
+
+use crate::date::Date;
+
+/// All settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// Limits on untrusted input.
+    pub limits: Limits,
+    /// What is known about networks, apps and users.
+    pub enrich: Enrich,
+    /// How behaviour is learned.
+    pub baseline: Baseline,
+    /// The rules people know, as detectors.
+    pub rules: Rules,
+    /// How families are weighed.
+    pub fusion: Fusion,
+    /// How scores become p-values.
+    pub calibration: Calibration,
+    /// What is reported.
+    pub alerts: Alerts,
+    /// What is kept in the ranked file.
+    pub ranking: Ranking,
+    /// What is expected and not to be alerted on.
+    pub expected: Expected,
+    /// What is written beside the fixed files.
+    pub outputs: Outputs,
+}
+
+/// Limits on untrusted input. Exceeding one ends the command with exit code 4 and nothing half-written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Limits {
+    /// Largest tolerated share of quarantined rows in one file, 0..=1.
+    pub bad_row_share: f64,
+    /// Longest line (CSV record, JSON line) in bytes.
+    pub line_bytes: u64,
+    /// Largest decompressed size over compressed size of one file.
+    pub decompression_ratio: f64,
+    /// Largest decompressed size of one file in bytes.
+    pub file_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bad_row_share: 0.05, line_bytes: 1 << 20, decompression_ratio: 1_000.0, file_bytes: 64 << 30 }
+    }
+}
+
+/// What is known about networks, apps and users (the four lists of published hardening guides, and change windows).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Enrich {
+    /// CSV (`network,country,asn,as_name,class`, optional `city`) or MMDB files; overrides the built-in country table.
+    pub networks: Vec<String>,
+    /// Corporate egress ranges (CIDR).
+    pub corporate_ranges: Vec<String>,
+    /// Connected apps that are allowed; empty means no list is kept.
+    pub allowed_apps: Vec<String>,
+    /// User ids or names of known integrations.
+    pub integration_users: Vec<String>,
+    /// Autonomous system numbers of VPN providers.
+    pub vpn_asns: Vec<u32>,
+    /// Autonomous system numbers of Tor exits.
+    pub tor_asns: Vec<u32>,
+}
+
+/// How behaviour is learned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Baseline {
+    /// Half-life of the slow memory, days.
+    pub half_life_days: f64,
+    /// Half-life of the fast memory, days.
+    pub fast_half_life_days: f64,
+    /// Days of the organisation's history before anything is scored.
+    pub min_history_days: u32,
+    /// A night with a final p below this is not learned from until 7 days have passed.
+    pub no_learning_below: f64,
+}
+
+impl Default for Baseline {
+    fn default() -> Self {
+        Self { half_life_days: 28.0, fast_half_life_days: 7.0, min_history_days: 14, no_learning_below: 1e-3 }
+    }
+}
+
+/// The rules people know. They are facts in the evidence and detectors beside the learned ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Rules {
+    /// Days over which medians and percentiles are taken, 14..=30.
+    pub window_days: u32,
+    /// Volume above this multiple of the median.
+    pub median_ratio: f64,
+    /// Volume above mean + this many standard deviations.
+    pub sigmas: f64,
+    /// Error rate above usual by this many percentage points.
+    pub error_points: f64,
+    /// A new value matters from this many calls on.
+    pub new_value_min_calls: u32,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { window_days: 30, median_ratio: 2.0, sigmas: 3.0, error_points: 10.0, new_value_min_calls: 50 }
+    }
+}
+
+/// Weights of the evidence families; they are normalised to sum 1 over the families that spoke.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Fusion {
+    /// Weight of counts.
+    pub count: f64,
+    /// Weight of rates.
+    pub rate: f64,
+    /// Weight of time.
+    pub time: f64,
+    /// Weight of novelty.
+    pub novelty: f64,
+    /// Weight of sequences.
+    pub sequence: f64,
+    /// Weight of geometry.
+    pub geometry: f64,
+}
+
+impl Default for Fusion {
+    fn default() -> Self {
+        Self { count: 1.0, rate: 1.0, time: 1.0, novelty: 1.0, sequence: 1.0, geometry: 1.0 }
+    }
+}
+
+/// How scores become p-values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Calibration {
+    /// How many of the last training nights calibrate.
+    pub nights: u32,
+    /// Quantile above which the tail is a generalised Pareto distribution.
+    pub tail_quantile: f64,
+    /// Fewest points for a stratum of its own.
+    pub min_stratum: u32,
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self { nights: 28, tail_quantile: 0.96, min_stratum: 2_000 }
+    }
+}
+
+/// What is reported.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Alerts {
+    /// Most alerts a night, over all organisations.
+    pub per_night: u32,
+    /// False discovery rate of a night.
+    pub q: f64,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self { per_night: 10, q: 0.1 }
+    }
+}
+
+/// What is kept in the ranked file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Ranking {
+    /// Subjects kept per night.
+    pub keep: u32,
+}
+
+impl Default for Ranking {
+    fn default() -> Self {
+        Self { keep: 100 }
+    }
+}
+
+/// What is expected and not to be alerted on.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Expected {
+    /// Announced change windows.
+    pub changes: Vec<ExpectedChange>,
+}
+
+/// One announced change: the subjects it names are ranked but not reported, and not learned from, while it lasts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ExpectedChange {
+    /// User ids or names, or app names; `*` is everyone.
+    pub who: Vec<String>,
+    /// First date.
+    pub from: Date,
+    /// Last date, inclusive.
+    pub until: Date,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is written beside the fixed files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Outputs {
+    /// Write `report.html`.
+    pub report: bool,
+}
+
+impl Default for Outputs {
+    fn default() -> Self {
+        Self { report: true }
+    }
+}

@@ -1,0 +1,4 @@
+//! Raw logs in, canonical events out.
+
+pub mod action;
+pub mod batch;

@@ -1,0 +1,3 @@
+//! Canonical events in, feature rows out.
+
+pub mod catalog;
