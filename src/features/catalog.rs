@@ -58,7 +58,7 @@ pub enum Direction {
 }
 
 /// One feature of the catalog.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Feature {
     /// Column name in the store.
     pub name: &'static str,
