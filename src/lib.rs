@@ -2,11 +2,17 @@
 //! what changed and why it matters.
 
 pub mod anomaly;
+pub mod baseline;
 pub mod config;
 pub mod date;
+pub mod detectors;
 pub mod error;
 pub mod events;
+pub mod explain;
 pub mod features;
+pub mod fusion;
+pub mod models;
+pub mod pipeline;
 pub mod seed;
 pub mod tables;
 

@@ -1,0 +1,249 @@
+//! A baseline as rows of text keys and numbers, for the model file, and back. Rows are sorted by their keys, so that
+//! equal states give equal bytes; reading checks lengths and refuses what no baseline could have written.
+
+use std::collections::VecDeque;
+
+use super::cells::{CountCell, NormalCell, RateCell};
+use super::org::{AGGREGATES, AggregateState, OrgState, Owners};
+use super::user::{
+    CONTINUOUS, COUNTS, HABITS, HALF_HOURS, KindCell, PAST_DAYS, PAST_NIGHTS, PastDay, RATES, SESSION, UserState,
+    ValueCell,
+};
+use crate::anomaly::SubjectType;
+use crate::date::Date;
+use crate::error::{Error, Kind, Result};
+use crate::models::Record;
+use crate::tables::ValueKind;
+
+/// Writes and reads fixed sequences of numbers.
+struct Cursor<'a> {
+    numbers: &'a [f64],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn next(&mut self) -> Result<f64> {
+        let value = self.numbers.get(self.at).copied().ok_or_else(broken)?;
+        self.at += 1;
+        if value.is_finite() { Ok(value) } else { Err(broken()) }
+    }
+
+    fn fill(&mut self, out: &mut [f64]) -> Result<()> {
+        for x in out {
+            *x = self.next()?;
+        }
+        Ok(())
+    }
+
+    fn date(&mut self) -> Result<Date> {
+        Ok(Date(self.next()? as i32))
+    }
+
+    fn count(&mut self) -> Result<u32> {
+        Ok(self.next()? as u32)
+    }
+
+    fn end(&self) -> Result<()> {
+        if self.at == self.numbers.len() { Ok(()) } else { Err(broken()) }
+    }
+}
+
+fn broken() -> Error {
+    Error::new(Kind::Model, "the baseline's rows do not have the layout that this engine writes; train a new version")
+}
+
+fn put_count(out: &mut Vec<f64>, c: &CountCell) {
+    out.extend([c.total[0], c.total[1], c.exposure[0], c.exposure[1], c.excess, c.square]);
+}
+
+fn get_count(c: &mut Cursor<'_>) -> Result<CountCell> {
+    let mut x = [0.0; 6];
+    c.fill(&mut x)?;
+    Ok(CountCell { total: [x[0], x[1]], exposure: [x[2], x[3]], excess: x[4], square: x[5] })
+}
+
+fn put_rate(out: &mut Vec<f64>, c: &RateCell) {
+    out.extend([c.hits[0], c.hits[1], c.trials[0], c.trials[1], c.excess, c.square, c.days]);
+}
+
+fn get_rate(c: &mut Cursor<'_>) -> Result<RateCell> {
+    let mut x = [0.0; 7];
+    c.fill(&mut x)?;
+    Ok(RateCell { hits: [x[0], x[1]], trials: [x[2], x[3]], excess: x[4], square: x[5], days: x[6] })
+}
+
+fn put_normal(out: &mut Vec<f64>, c: &NormalCell) {
+    out.extend([c.n, c.mean, c.m2]);
+}
+
+fn get_normal(c: &mut Cursor<'_>) -> Result<NormalCell> {
+    let mut x = [0.0; 3];
+    c.fill(&mut x)?;
+    Ok(NormalCell { n: x[0], mean: x[1], m2: x[2] })
+}
+
+fn user_numbers(u: &UserState) -> Vec<f64> {
+    let mut out = vec![f64::from(u.first.0), f64::from(u.last.0), f64::from(u.active_days), u.days];
+    out.extend(u.seen.iter().chain(&u.active));
+    u.counts.iter().for_each(|c| put_count(&mut out, c));
+    u.rates.iter().for_each(|c| put_rate(&mut out, c));
+    u.continuous.iter().chain(&u.session).chain(&u.habits).for_each(|c| put_normal(&mut out, c));
+    out.extend(u.season_sum.iter().chain(&u.season_days).chain(&u.hours[0]).chain(&u.hours[1]));
+    out.extend(u.hour_days.iter().chain(&u.profile));
+    for k in &u.kinds {
+        out.extend([k.draws, f64::from(k.known), f64::from(k.once)]);
+        put_rate(&mut out, &k.new_calls);
+    }
+    out
+}
+
+fn user_from(numbers: &[f64]) -> Result<UserState> {
+    let mut c = Cursor { numbers, at: 0 };
+    let mut u = UserState::new(c.date()?);
+    u.last = c.date()?;
+    u.active_days = c.count()?;
+    u.days = c.next()?;
+    c.fill(&mut u.seen)?;
+    c.fill(&mut u.active)?;
+    u.counts = (0..COUNTS.len()).map(|_| get_count(&mut c)).collect::<Result<_>>()?;
+    u.rates = (0..RATES.len()).map(|_| get_rate(&mut c)).collect::<Result<_>>()?;
+    u.continuous = (0..CONTINUOUS.len()).map(|_| get_normal(&mut c)).collect::<Result<_>>()?;
+    u.session = (0..SESSION.len()).map(|_| get_normal(&mut c)).collect::<Result<_>>()?;
+    for i in 0..HABITS {
+        u.habits[i] = get_normal(&mut c)?;
+    }
+    c.fill(&mut u.season_sum)?;
+    c.fill(&mut u.season_days)?;
+    for k in 0..2 {
+        c.fill(&mut u.hours[k])?;
+    }
+    c.fill(&mut u.hour_days)?;
+    let mut profile = [0.0; HALF_HOURS];
+    c.fill(&mut profile)?;
+    u.profile = profile;
+    for k in &mut u.kinds {
+        *k = KindCell { draws: c.next()?, known: c.count()?, once: c.count()?, new_calls: get_rate(&mut c)? };
+    }
+    c.end()?;
+    Ok(u)
+}
+
+/// The rows of one organisation, appended to `out`.
+pub fn write(org_id: &str, state: &OrgState, out: &mut Vec<Record>) {
+    let mut put = |section: String, a: &str, b: &str, numbers: Vec<f64>| {
+        out.push(Record { section, key: [org_id.to_owned(), a.to_owned(), b.to_owned()], numbers });
+    };
+    let date = |d: Option<Date>| f64::from(d.unwrap_or_default().0);
+    put("org".into(), "", "", vec![date(state.first), date(state.last), f64::from(state.days)]);
+    // Numbers of values are an accident of arrival: rows go by text, and reading numbers them again.
+    let mut order: Vec<usize> = (0..state.texts.len()).collect();
+    order.sort_by(|&a, &b| state.texts[a].cmp(&state.texts[b]));
+    let rank: Vec<usize> = {
+        let mut rank = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(r, &n)| rank[n] = r);
+        rank
+    };
+    for &n in &order {
+        let (kind, text) = &state.texts[n];
+        let o = state.owners[n];
+        put(
+            format!("owners/{}", kind.name()),
+            text,
+            "",
+            vec![f64::from(o.users), f64::from(o.first.0), f64::from(o.last.0)],
+        );
+    }
+    for (id, u) in &state.users {
+        put("user".into(), id, "", user_numbers(u));
+        let past = u.past.iter().flat_map(|p| [f64::from(p.date.0), p.calls, p.errors]).collect();
+        put("past".into(), id, "", past);
+        put("nights".into(), id, "", u.nights.iter().flat_map(|n| [f64::from(n.0.0), n.1]).collect());
+        let mut values: Vec<(usize, &ValueCell)> = u.values.iter().map(|((_, n), v)| (rank[*n as usize], v)).collect();
+        values.sort_unstable_by_key(|v| v.0);
+        for (r, v) in values {
+            let (kind, text) = &state.texts[order[r]];
+            let numbers =
+                vec![f64::from(v.days), v.weight, v.calls, v.share, f64::from(v.first.0), f64::from(v.last.0)];
+            put(format!("value/{}", kind.name()), id, text, numbers);
+        }
+    }
+    for ((subject, id), a) in &state.aggregates {
+        let mut numbers = vec![f64::from(a.first.0), f64::from(a.last.0)];
+        a.counts.iter().for_each(|c| put_count(&mut numbers, c));
+        a.rates.iter().for_each(|c| put_rate(&mut numbers, c));
+        put(format!("aggregate/{}", subject.name()), id, "", numbers);
+    }
+}
+
+/// Adds one row to the states read so far.
+pub fn read(record: &Record, orgs: &mut std::collections::BTreeMap<String, OrgState>) -> Result<()> {
+    let [org_id, a, b] = &record.key;
+    let org = orgs.entry(org_id.clone()).or_default();
+    let mut c = Cursor { numbers: &record.numbers, at: 0 };
+    match record.section.split_once('/') {
+        None => match record.section.as_str() {
+            "org" => {
+                org.first = Some(c.date()?);
+                org.last = Some(c.date()?);
+                org.days = c.count()?;
+                c.end()?;
+            }
+            "user" => {
+                org.users.insert(a.clone(), user_from(&record.numbers)?);
+            }
+            "past" => {
+                let mut past = VecDeque::new();
+                while c.at < record.numbers.len() && past.len() < PAST_DAYS {
+                    past.push_back(PastDay { date: c.date()?, calls: c.next()?, errors: c.next()? });
+                }
+                c.end()?;
+                org.users.get_mut(a).ok_or_else(broken)?.past = past;
+            }
+            "nights" => {
+                let mut nights = VecDeque::new();
+                while c.at < record.numbers.len() && nights.len() < PAST_NIGHTS {
+                    nights.push_back((c.date()?, c.next()?));
+                }
+                c.end()?;
+                org.users.get_mut(a).ok_or_else(broken)?.nights = nights;
+            }
+            _ => return Err(broken()),
+        },
+        Some(("owners", kind)) => {
+            let kind = ValueKind::from_name(kind).ok_or_else(broken)?;
+            let number = org.texts.len() as u32;
+            let owners = Owners { users: c.count()?, first: c.date()?, last: c.date()? };
+            c.end()?;
+            if org.numbers.entry(kind).or_default().insert(a.clone(), number).is_some() {
+                return Err(broken());
+            }
+            org.texts.push((kind, a.clone()));
+            org.owners.push(owners);
+        }
+        Some(("value", kind)) => {
+            let kind = ValueKind::from_name(kind).ok_or_else(broken)?;
+            let number = org.number(kind, b).ok_or_else(broken)?;
+            let cell = ValueCell {
+                days: c.count()?,
+                weight: c.next()?,
+                calls: c.next()?,
+                share: c.next()?,
+                first: c.date()?,
+                last: c.date()?,
+            };
+            c.end()?;
+            org.users.get_mut(a).ok_or_else(broken)?.values.insert((kind, number), cell);
+        }
+        Some(("aggregate", subject)) => {
+            let model = AGGREGATES.iter().find(|m| m.subject.name() == subject).ok_or_else(broken)?;
+            let (first, last) = (c.date()?, c.date()?);
+            let counts = (0..model.counts.len()).map(|_| get_count(&mut c)).collect::<Result<_>>()?;
+            let rates = (0..model.rates.len()).map(|_| get_rate(&mut c)).collect::<Result<_>>()?;
+            c.end()?;
+            let subject: SubjectType = model.subject;
+            org.aggregates.insert((subject, a.clone()), AggregateState { first, last, counts, rates });
+        }
+        Some(_) => return Err(broken()),
+    }
+    Ok(())
+}

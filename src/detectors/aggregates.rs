@@ -1,0 +1,176 @@
+//! Subjects that are not one user: apps, addresses, the whole organisation, and users who should have come but did not.
+//!
+//! Fan-in shows here (one address trying many users, many addresses failing), and what moved for everyone becomes one
+//! finding of the organisation instead of one per user.
+
+use std::sync::LazyLock;
+
+use super::{Fact, Findings, Slot, Surge};
+use crate::anomaly::{Category, SubjectType};
+use crate::baseline::cells::{CountCell, CountPrior, RateCell, RatePrior};
+use crate::baseline::org::{AGGREGATES, AggregateModel, AggregateState, NightView, OrgState, aggregate_table};
+use crate::baseline::user::{COUNTS, RATES, UserState};
+use crate::features::catalog::{Family, Feature, app_day, ip_day, org_day, user_day};
+use crate::tables::DayTables;
+
+fn features(subject: SubjectType) -> &'static [Feature] {
+    match subject {
+        SubjectType::AppDay => app_day::FEATURES,
+        SubjectType::IpDay => ip_day::FEATURES,
+        _ => org_day::FEATURES,
+    }
+}
+
+/// Fewest users behind an app or address for it to be a subject of its own: below that the user-days say the same.
+const MIN_USERS: f64 = 3.0;
+
+/// Days of the organisation before its totals mean anything.
+const MIN_ORG_DAYS: u32 = 7;
+
+/// The slots of an aggregate: its counts, its rates and, for the organisation, surges.
+pub fn slots(model: &AggregateModel) -> &'static [Slot] {
+    static SLOTS: LazyLock<Vec<Vec<Slot>>> = LazyLock::new(|| AGGREGATES.iter().map(build).collect());
+    let i = AGGREGATES.iter().position(|m| m.subject == model.subject).expect("a model of AGGREGATES");
+    &SLOTS[i]
+}
+
+fn build(model: &AggregateModel) -> Vec<Slot> {
+    let names = features(model.subject);
+    let counts = model.counts.iter().map(|c| {
+        let name = names[*c].name;
+        let category = match name {
+            "failed_users" | "failed_ips" | "errors_401" => Category::Error,
+            "users" | "ips" | "countries" => Category::Identity,
+            "calls" => Category::Volume,
+            _ => Category::Behavioral,
+        };
+        Slot { name: format!("count/{name}"), family: Family::Count, category }
+    });
+    let rates = model.rates.iter().map(|c| Slot {
+        name: format!("rate/{}", names[*c].name),
+        family: Family::Rate,
+        category: Category::Error,
+    });
+    let surges = (model.subject == SubjectType::OrgDay).then(|| {
+        [
+            Slot { name: "surge/counts".into(), family: Family::Count, category: Category::Volume },
+            Slot { name: "surge/rates".into(), family: Family::Rate, category: Category::Error },
+        ]
+    });
+    counts.chain(rates).chain(surges.into_iter().flatten()).collect()
+}
+
+/// Rows of an aggregate that are subjects.
+pub fn subjects(day: &DayTables, model: &AggregateModel, state: &OrgState) -> Vec<usize> {
+    let table = aggregate_table(day, model.subject);
+    (0..table.len())
+        .filter(|&row| match model.subject {
+            SubjectType::AppDay => table.get(row, app_day::USERS) >= MIN_USERS,
+            SubjectType::IpDay => {
+                table.get(row, ip_day::USERS) >= MIN_USERS || table.get(row, ip_day::FAILED_USERS) >= MIN_USERS
+            }
+            _ => state.days >= MIN_ORG_DAYS,
+        })
+        .collect()
+}
+
+/// Scores one row of an aggregate.
+pub fn inspect(
+    day: &DayTables,
+    model: &AggregateModel,
+    row: usize,
+    state: Option<&AggregateState>,
+    priors: &[CountPrior],
+    surge: &Surge,
+    with_facts: bool,
+) -> Findings {
+    let mut out = Findings::new(slots(model).len(), with_facts);
+    let table = aggregate_table(day, model.subject);
+    let (x, names) = (table.row(row), features(model.subject));
+    let (no_count, no_rate) = (CountCell::default(), RateCell::default());
+    for (i, &column) in model.counts.iter().enumerate() {
+        let cell = state.map_or(&no_count, |s| &s.counts[i]);
+        let (slow, fast) = (cell.predict(priors[i], 1.0, 0), cell.predict(priors[i], 1.0, 1));
+        if x[column] > slow.mean {
+            out.put(i, slow.ln_at_least(x[column]).max(fast.ln_at_least(x[column])), || Fact::Level {
+                feature: &names[column],
+                observed: x[column],
+                expected: slow.mean,
+                low: (slow.mean - 1.64 * slow.sd()).max(0.0),
+                high: slow.mean + 1.64 * slow.sd(),
+                days: cell.days(),
+            });
+        }
+    }
+    let calls = x[0];
+    for (i, &column) in model.rates.iter().enumerate() {
+        let cell = state.map_or(&no_rate, |s| &s.rates[i]);
+        let prior = RatePrior::default();
+        let (slow, fast) = (cell.predict(prior, 0), cell.predict(prior, 1));
+        if x[column] >= 1.0 {
+            let ln_p = slow.ln_at_least(x[column], calls).max(fast.ln_at_least(x[column], calls));
+            out.put(model.counts.len() + i, ln_p, || Fact::Share {
+                feature: &names[column],
+                hits: x[column],
+                calls,
+                expected: slow.mean,
+                high: (slow.mean + 1.64 * slow.sd(calls)).min(1.0),
+            });
+        }
+    }
+    if model.subject == SubjectType::OrgDay {
+        let base = model.counts.len() + model.rates.len();
+        for (i, (&factor, &users)) in surge.counts.iter().zip(&surge.count_users).enumerate() {
+            if factor != 1.0 {
+                out.put_score(base, 5.0 * users * factor.ln().abs(), || Fact::Surge {
+                    feature: &user_day::FEATURES[COUNTS[i].0],
+                    users,
+                    factor,
+                    is_share: false,
+                });
+            }
+        }
+        for (i, (&share, &users)) in surge.rates.iter().zip(&surge.rate_users).enumerate() {
+            if share > 0.0 {
+                out.put_score(base + 1, 10.0 * users * share.sqrt(), || Fact::Surge {
+                    feature: &user_day::FEATURES[RATES[i]],
+                    users,
+                    factor: share,
+                    is_share: true,
+                });
+            }
+        }
+    }
+    out
+}
+
+/// The one slot of a user who did not come.
+pub fn silent_slot() -> &'static [Slot] {
+    static SLOT: LazyLock<Vec<Slot>> =
+        LazyLock::new(|| vec![Slot { name: "time/silent".into(), family: Family::Time, category: Category::Temporal }]);
+    &SLOT
+}
+
+/// Users who are all but always active on such a day and have no row today, with their score. A day on which a fifth of
+/// them is missing is a holiday or a gap in the log, not a finding.
+pub fn silent<'a>(day: &DayTables, state: &'a OrgState, view: &NightView) -> Vec<(&'a str, &'a UserState, f64)> {
+    let present: std::collections::BTreeSet<&str> = day.user_day.ids.iter().map(|id| day.text(*id)).collect();
+    let k = usize::from(day.date.is_weekend());
+    let steady = |u: &UserState| {
+        let group = state.group_of(view, Some(u), None);
+        let usual = u.activity(day.date, &view.groups[group]);
+        (u.seen[k] >= 5.0 && usual >= 0.93).then_some(usual)
+    };
+    let (mut expected, mut absent) = (0_usize, Vec::new());
+    for (id, user) in &state.users {
+        if let Some(usual) = steady(user) {
+            expected += 1;
+            // Only the first day of a silence: a user who left would alarm for weeks.
+            let gap = day.date.0 - user.last.0;
+            if !present.contains(id.as_str()) && gap <= 3 {
+                absent.push((id.as_str(), user, -(1.0 - usual).max(1e-4).ln()));
+            }
+        }
+    }
+    if absent.len() * 5 > expected { Vec::new() } else { absent }
+}

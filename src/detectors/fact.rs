@@ -1,0 +1,205 @@
+//! Facts: what a detector saw, in numbers and names that can be checked in the log. `explain` turns them into words.
+
+use crate::date::Date;
+use crate::features::catalog::Feature;
+use crate::tables::ValueKind;
+
+/// One observation beside what is usual.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    /// A feature against its usual range (counts, continuous values).
+    Level {
+        /// The feature.
+        feature: &'static Feature,
+        /// Seen.
+        observed: f64,
+        /// Centre of the usual.
+        expected: f64,
+        /// Lower end of the usual range (about 5 %).
+        low: f64,
+        /// Upper end of the usual range (about 95 %).
+        high: f64,
+        /// Days of own history behind it.
+        days: f64,
+    },
+    /// A share of calls against its usual range.
+    Share {
+        /// The feature.
+        feature: &'static Feature,
+        /// Calls of this kind.
+        hits: f64,
+        /// All calls.
+        calls: f64,
+        /// Usual share.
+        expected: f64,
+        /// Upper end of the usual share.
+        high: f64,
+    },
+    /// More calls than usual with one known value.
+    ValueLevel {
+        /// Kind of the value.
+        kind: ValueKind,
+        /// The value.
+        value: String,
+        /// Calls.
+        observed: f64,
+        /// Usual calls a day.
+        expected: f64,
+        /// Upper end of the usual.
+        high: f64,
+    },
+    /// Values that the user never used before, the oddest first.
+    New {
+        /// Kind of the values.
+        kind: ValueKind,
+        /// The values.
+        values: Vec<NewValue>,
+        /// New values expected on such a day.
+        expected: f64,
+    },
+    /// Calls on values that were new today.
+    NewShare {
+        /// Kind of the values.
+        kind: ValueKind,
+        /// Calls on new values.
+        hits: f64,
+        /// All calls with a value of this kind.
+        calls: f64,
+        /// Usual share.
+        expected: f64,
+    },
+    /// Several parts of the identity or behaviour changed at once.
+    Changed {
+        /// The kinds with something new.
+        kinds: Vec<ValueKind>,
+    },
+    /// Activity in half-hours that are unusual for the user.
+    Hours {
+        /// Half-hours, ascending, with calls.
+        active: Vec<(u8, f64)>,
+        /// Half-hours in which the user is usually active.
+        usual: Vec<u8>,
+        /// Days of history.
+        days: f64,
+    },
+    /// No activity in half-hours that are usual.
+    MissingHours {
+        /// Half-hours, ascending.
+        missing: Vec<u8>,
+    },
+    /// Calls fall on other hours than usual.
+    Profile {
+        /// Share of the day's calls outside the usual profile, 0..=1.
+        distance: f64,
+        /// Usual distance.
+        expected: f64,
+    },
+    /// Activity on a kind of day on which the user is rarely active.
+    Weekday {
+        /// Saturday or Sunday.
+        weekend: bool,
+        /// Share of such days with activity, 0..=1.
+        usual: f64,
+        /// Such days seen.
+        seen: f64,
+    },
+    /// Activity after a long silence.
+    Dormant {
+        /// Last active day.
+        last: Date,
+        /// Days since.
+        days: i32,
+    },
+    /// The mix of values moved.
+    Mix {
+        /// Kind of the values.
+        kind: ValueKind,
+        /// Share of the day's calls outside the usual mix, 0..=1.
+        distance: f64,
+        /// Usual distance.
+        expected: f64,
+        /// What grew: value, share today, usual share.
+        grew: Vec<(String, f64, f64)>,
+    },
+    /// A slow climb over days.
+    Trend {
+        /// What climbs.
+        what: &'static str,
+        /// Level before.
+        from: f64,
+        /// Level today.
+        to: f64,
+        /// Days of the climb.
+        days: usize,
+        /// Levels are shares of calls.
+        is_share: bool,
+    },
+    /// A rule that people know tripped.
+    Rule {
+        /// The rule in words.
+        rule: String,
+        /// Seen.
+        observed: f64,
+        /// Threshold.
+        threshold: f64,
+    },
+    /// An unusual session.
+    Session {
+        /// Channel.
+        channel: String,
+        /// Address.
+        ip: String,
+        /// First call, ms.
+        start_ms: i64,
+        /// Last call, ms.
+        end_ms: i64,
+        /// Calls.
+        calls: f64,
+        /// The feature that is odd, what was seen and what is usual.
+        feature: &'static Feature,
+        /// Seen.
+        observed: f64,
+        /// Usual.
+        expected: f64,
+    },
+    /// A new address that touches several organisations tonight.
+    SharedIp {
+        /// The address.
+        ip: String,
+        /// The organisations.
+        orgs: Vec<String>,
+    },
+    /// A user or job that always runs did not.
+    Silent {
+        /// Share of such days with activity.
+        usual: f64,
+        /// Last active day.
+        last: Date,
+    },
+    /// Many users moved together.
+    Surge {
+        /// The feature.
+        feature: &'static Feature,
+        /// Share of users.
+        users: f64,
+        /// Factor on what is usual (counts) or the new share (rates).
+        factor: f64,
+        /// `factor` is a share of calls.
+        is_share: bool,
+    },
+}
+
+/// A value never used before by the user.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewValue {
+    /// The value.
+    pub value: String,
+    /// Calls with it.
+    pub calls: u32,
+    /// First call with it, ms.
+    pub first_ms: i64,
+    /// Others who ever used it.
+    pub others: u32,
+    /// Request ids.
+    pub request_ids: Vec<String>,
+}

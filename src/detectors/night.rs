@@ -1,0 +1,259 @@
+//! One organisation's night: every subject with its raw scores, before calibration.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::{Fact, Findings, Surge, UserDay, aggregates, counts_predictive};
+use crate::anomaly::SubjectType;
+use crate::baseline::org::{AGGREGATES, NightView, OrgState, aggregate_table};
+use crate::baseline::user::{COUNTS, HABITS, RATES, UserState};
+use crate::config::Settings;
+use crate::features::catalog::user_day as f;
+use crate::tables::{DayTables, ValueKind};
+
+/// One scored subject.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawSubject {
+    /// What it is.
+    pub subject: SubjectType,
+    /// Its id within its type.
+    pub id: String,
+    /// Its row in the table of its type; `None` for a user who did not come.
+    pub row: Option<usize>,
+    /// Raw score per slot of its type (see [`slots_of`]).
+    pub scores: Vec<f32>,
+    /// Usual calls a day, for strata.
+    pub activity: f64,
+}
+
+/// All subjects of one organisation's night.
+#[derive(Debug)]
+pub struct RawNight {
+    /// Subjects, in canonical order: users, silent users, apps, addresses, the organisation.
+    pub subjects: Vec<RawSubject>,
+    /// The day's statistics per user row, for learning.
+    pub habits: Vec<[f64; HABITS]>,
+    /// Peer groups and value popularity that were used.
+    pub view: NightView,
+    /// What moved for everyone.
+    pub surge: Surge,
+    /// Users with fewer days of history than the configured minimum.
+    pub cold_users: u64,
+}
+
+/// The slots of a subject type. Silent users are user-days without a row.
+pub fn slots_of(subject: SubjectType, silent: bool) -> &'static [super::Slot] {
+    if silent {
+        return aggregates::silent_slot();
+    }
+    match AGGREGATES.iter().find(|m| m.subject == subject) {
+        Some(model) => aggregates::slots(model),
+        None => super::slots(),
+    }
+}
+
+/// Addresses that are new tonight to users of two or more organisations, and never seen in these before.
+pub fn shared_new_ips(days: &[(&DayTables, &OrgState)]) -> BTreeMap<String, Vec<String>> {
+    let mut orgs_of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    if days.len() < 2 {
+        return BTreeMap::new();
+    }
+    for (day, state) in days {
+        let mut seen = std::collections::BTreeSet::new();
+        for v in day.values.iter().filter(|v| v.kind == ValueKind::Ip) {
+            let ip = day.text(v.value);
+            // Only parsable addresses: `Salesforce.com IP` is everyone's.
+            if ip.parse::<std::net::IpAddr>().is_ok() && state.number(ValueKind::Ip, ip).is_none() && seen.insert(ip) {
+                orgs_of.entry(ip).or_default().push(&day.org_id);
+            }
+        }
+    }
+    orgs_of
+        .into_iter()
+        .filter(|(_, orgs)| orgs.len() >= 2)
+        .map(|(ip, orgs)| (ip.to_owned(), orgs.into_iter().map(str::to_owned).collect()))
+        .collect()
+}
+
+/// Scores every subject of a day. The state must hold the days before it and nothing else.
+pub fn evaluate(
+    day: &DayTables,
+    state: &OrgState,
+    shared_new_ips: &BTreeMap<String, Vec<String>>,
+    settings: &Settings,
+) -> RawNight {
+    let view = state.night_view();
+    let stranger = UserState::new(day.date);
+    let users: Vec<(&UserState, usize)> = (0..day.user_day.len())
+        .map(|row| {
+            let known = state.users.get(day.text(day.user_day.ids[row]));
+            let group = state.group_of(&view, known, todays_channel(day, row));
+            (known.unwrap_or(&stranger), group)
+        })
+        .collect();
+    let none = Surge::none();
+    let subject_at = |row: usize, surge| UserDay {
+        day,
+        row,
+        user: users[row].0,
+        state,
+        view: &view,
+        group: users[row].1,
+        surge,
+        shared_new_ips,
+        settings,
+    };
+    let surge = find_surge(users.len(), |row| subject_at(row, &none));
+    let scored: Vec<Findings> =
+        (0..users.len()).into_par_iter().map(|row| super::inspect(&subject_at(row, &surge), false)).collect();
+    let mut subjects = Vec::with_capacity(scored.len() + 8);
+    let mut habits = Vec::with_capacity(scored.len());
+    for (row, found) in scored.into_iter().enumerate() {
+        let prior = view.groups[users[row].1].counts[0];
+        subjects.push(RawSubject {
+            subject: SubjectType::UserDay,
+            id: day.text(day.user_day.ids[row]).to_owned(),
+            row: Some(row),
+            scores: narrow(&found.scores),
+            activity: users[row].0.counts[0].mean(prior),
+        });
+        habits.push(found.habits);
+    }
+    for (id, user, score) in aggregates::silent(day, state, &view) {
+        subjects.push(RawSubject {
+            subject: SubjectType::UserDay,
+            id: id.to_owned(),
+            row: None,
+            scores: vec![score as f32],
+            activity: user.counts[0].mean(view.groups[0].counts[0]),
+        });
+    }
+    for (m, model) in AGGREGATES.iter().enumerate() {
+        let table = aggregate_table(day, model.subject);
+        for row in aggregates::subjects(day, model, state) {
+            let id = day.text(table.ids[row]);
+            let known = state.aggregates.get(&(model.subject, id.to_owned()));
+            let found = aggregates::inspect(day, model, row, known, &view.aggregates[m], &surge, false);
+            subjects.push(RawSubject {
+                subject: model.subject,
+                id: id.to_owned(),
+                row: Some(row),
+                scores: narrow(&found.scores),
+                activity: 0.0,
+            });
+        }
+    }
+    let minimum = f64::from(settings.baseline.min_history_days);
+    let cold_users = users.iter().filter(|(u, _)| f64::from(u.active_days) < minimum.min(5.0)).count() as u64;
+    RawNight { subjects, habits, view, surge, cold_users }
+}
+
+/// The facts behind one subject of [`evaluate`], with their slots and the raw scores at full width.
+pub fn facts(
+    day: &DayTables,
+    state: &OrgState,
+    night: &RawNight,
+    subject: &RawSubject,
+    shared_new_ips: &BTreeMap<String, Vec<String>>,
+    settings: &Settings,
+) -> Vec<(usize, Fact)> {
+    let Some(row) = subject.row else {
+        let Some(user) = state.users.get(&subject.id) else { return Vec::new() };
+        let group = state.group_of(&night.view, Some(user), None);
+        let usual = user.activity(day.date, &night.view.groups[group]);
+        return vec![(0, Fact::Silent { usual, last: user.last })];
+    };
+    let found = if let Some(m) = AGGREGATES.iter().position(|m| m.subject == subject.subject) {
+        let known = state.aggregates.get(&(subject.subject, subject.id.clone()));
+        aggregates::inspect(day, &AGGREGATES[m], row, known, &night.view.aggregates[m], &night.surge, true)
+    } else {
+        let stranger = UserState::new(day.date);
+        let known = state.users.get(&subject.id);
+        super::inspect(
+            &UserDay {
+                day,
+                row,
+                user: known.unwrap_or(&stranger),
+                state,
+                view: &night.view,
+                group: state.group_of(&night.view, known, todays_channel(day, row)),
+                surge: &night.surge,
+                shared_new_ips,
+                settings,
+            },
+            true,
+        )
+    };
+    found.facts.unwrap_or_default()
+}
+
+fn narrow(scores: &[f64]) -> Vec<f32> {
+    scores.iter().map(|s| *s as f32).collect()
+}
+
+fn todays_channel(day: &DayTables, row: usize) -> Option<&str> {
+    day.values_of(row as u32)
+        .iter()
+        .filter(|v| v.kind == ValueKind::Channel)
+        .max_by_key(|v| (v.calls, std::cmp::Reverse(v.value)))
+        .map(|v| day.text(v.value))
+}
+
+impl Surge {
+    /// Nothing moved.
+    pub fn none() -> Self {
+        Self {
+            counts: vec![1.0; COUNTS.len()],
+            rates: vec![0.0; RATES.len()],
+            count_users: vec![0.0; COUNTS.len()],
+            rate_users: vec![0.0; RATES.len()],
+        }
+    }
+}
+
+/// Share of users that makes a movement everyone's.
+const SURGE_SHARE: f64 = 0.3;
+
+/// Fewest users with history for a surge to mean anything.
+const SURGE_USERS: usize = 5;
+
+fn find_surge<'a>(users: usize, subject: impl Fn(usize) -> UserDay<'a>) -> Surge {
+    let mut surge = Surge::none();
+    let experienced: Vec<UserDay<'a>> = (0..users).map(subject).filter(|s| s.user.days >= 5.0).collect();
+    if experienced.len() < SURGE_USERS {
+        return surge;
+    }
+    let n = experienced.len() as f64;
+    let ln_05 = 0.05_f64.ln();
+    for i in 0..COUNTS.len() {
+        let mut high = Vec::new();
+        for s in &experienced {
+            let (p, y) = counts_predictive(s, i, 0);
+            if y > p.mean && p.ln_at_least(y) < ln_05 {
+                high.push(y / p.mean);
+            }
+        }
+        if high.len() as f64 >= SURGE_SHARE * n && high.len() >= SURGE_USERS {
+            high.sort_unstable_by(f64::total_cmp);
+            surge.counts[i] = high[high.len() / 2];
+            surge.count_users[i] = high.len() as f64 / n;
+        }
+    }
+    for i in 0..RATES.len() {
+        let mut high = Vec::new();
+        for s in &experienced {
+            let (hits, calls) = (s.x()[RATES[i]], s.x()[f::CALLS]);
+            let p = s.user.rates[i].predict(s.priors().rates[i], 0);
+            if hits >= 1.0 && p.ln_at_least(hits, calls) < ln_05 {
+                high.push(hits / calls);
+            }
+        }
+        if high.len() as f64 >= SURGE_SHARE * n && high.len() >= SURGE_USERS {
+            high.sort_unstable_by(f64::total_cmp);
+            surge.rates[i] = high[high.len() / 2];
+            surge.rate_users[i] = high.len() as f64 / n;
+        }
+    }
+    surge
+}

@@ -1,0 +1,65 @@
+//! Continuous features, both ends, against the user's own mean and variance (Student's t predictive).
+
+use crate::anomaly::Category;
+use crate::baseline::user::{CONTINUOUS, scale};
+use crate::detectors::{Detector, Fact, Findings, Slot, UserDay};
+use crate::features::catalog::{Family, user_day as f};
+
+/// Entropies, spans, gaps, sizes and the logarithm of volumes.
+#[derive(Debug)]
+pub struct Continuous;
+
+impl Detector for Continuous {
+    fn slots(&self) -> Vec<Slot> {
+        CONTINUOUS
+            .iter()
+            .map(|(column, ..)| {
+                let feature = &f::FEATURES[*column];
+                let category = match feature.family {
+                    Family::Time => Category::Temporal,
+                    _ if matches!(
+                        *column,
+                        f::CALLS | f::REQUEST_BYTES | f::RESPONSE_BYTES | f::ROW_COUNT | f::DURATION_MS
+                    ) =>
+                    {
+                        Category::Volume
+                    }
+                    _ if *column == f::IP_ENTROPY => Category::Identity,
+                    _ => Category::Behavioral,
+                };
+                let family = if feature.family == Family::Time { Family::Time } else { Family::Count };
+                Slot { name: format!("level/{}", feature.name), family, category }
+            })
+            .collect()
+    }
+
+    fn inspect(&self, s: &UserDay<'_>, base: usize, out: &mut Findings) {
+        if s.user.days < 3.0 {
+            return;
+        }
+        let (season, surge) = (s.user.season(s.day.date, s.priors()), &s.surge.counts);
+        for (i, &(column, log, floor)) in CONTINUOUS.iter().enumerate() {
+            let raw = s.x()[column];
+            let mut x = scale(raw, log);
+            if column == f::CALLS {
+                // Volume relative to the weekday and to what moved for everyone.
+                x -= (season.max(0.05) * surge[0]).ln();
+            }
+            let cell = &s.user.continuous[i];
+            if cell.n < 3.0 {
+                continue;
+            }
+            let p = cell.predict(s.priors().continuous[i], floor);
+            let ln_p = p.ln_two_sided(x);
+            let back = |v: f64| if log { v.exp_m1().max(0.0) } else { v };
+            out.put(base + i, ln_p, || Fact::Level {
+                feature: &f::FEATURES[column],
+                observed: raw,
+                expected: back(p.mean),
+                low: back(p.mean - 1.8 * p.scale),
+                high: back(p.mean + 1.8 * p.scale),
+                days: s.user.days,
+            });
+        }
+    }
+}

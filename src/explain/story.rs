@@ -1,0 +1,375 @@
+//! From a scored subject to a ranked row: evidence in order of its share, who and where, a title and a story.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::sentence::{Said, say};
+use super::words::{kind, list, name, number, percent};
+use crate::anomaly::{Anomaly, Category, Evidence, Severity, Status, SubjectType, anomaly_key};
+use crate::baseline::org::OrgState;
+use crate::date::MS_PER_DAY;
+use crate::detectors::night::{RawSubject, slots_of};
+use crate::detectors::{Fact, Slot};
+use crate::features::catalog::{Family, app_day, ip_day, org_day, user_day};
+use crate::fusion::combine;
+use crate::fusion::night::Fused;
+use crate::tables::{DayTables, ValueKind, ValueRow};
+
+/// Pieces of evidence kept per anomaly.
+const MAX_EVIDENCE: usize = 12;
+/// Users listed per anomaly.
+const MAX_USERS: usize = 100;
+/// Request ids listed per anomaly.
+const MAX_REQUESTS: usize = 20;
+/// Addresses and countries listed per anomaly.
+const MAX_PLACES: usize = 20;
+
+/// What the story is told from.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// The day.
+    pub day: &'a DayTables,
+    /// State before the day.
+    pub state: &'a OrgState,
+    /// The subject.
+    pub subject: &'a RawSubject,
+    /// Its p-values.
+    pub fused: &'a Fused,
+    /// The facts behind it, with their slots.
+    pub facts: Vec<(usize, Fact)>,
+}
+
+/// The family with the largest share of the fused evidence.
+pub fn top_family(families: &[f64; 6]) -> Family {
+    let best = (0..6).min_by(|&a, &b| families[a].total_cmp(&families[b])).unwrap_or(0);
+    Family::ALL[best]
+}
+
+/// Category of the strongest evidence.
+pub fn category(subject: SubjectType, silent: bool, fused: &Fused) -> Category {
+    let slots = slots_of(subject, silent);
+    let top = top_family(&fused.families);
+    let best =
+        (0..slots.len()).filter(|&j| slots[j].family == top).min_by(|&a, &b| fused.slots[a].total_cmp(&fused.slots[b]));
+    best.map_or(Category::Behavioral, |j| slots[j].category)
+}
+
+fn evidence(slots: &[Slot], told: &Told<'_>) -> Vec<(Evidence, Fact)> {
+    let present: Vec<Family> = Family::ALL.into_iter().filter(|f| slots.iter().any(|s| s.family == *f)).collect();
+    let family_weight = |f: Family| 1.0 / told.fused.families[f as usize];
+    let all_families: f64 = present.iter().map(|f| family_weight(*f)).sum();
+    // A family's share is spread over its slots by 1/p: both steps are harmonic means, for which this is exact.
+    let mut of_family: BTreeMap<Family, f64> = BTreeMap::new();
+    for (slot, p) in slots.iter().zip(&told.fused.slots) {
+        *of_family.entry(slot.family).or_default() += 1.0 / p;
+    }
+    let mut out: Vec<(Evidence, Fact)> = told
+        .facts
+        .iter()
+        .map(|(j, fact)| {
+            let (slot, p) = (&slots[*j], told.fused.slots[*j]);
+            let share = family_weight(slot.family) / all_families * (1.0 / p) / of_family[&slot.family];
+            let Said { feature, observed, expected, low, high, sentence } = say(fact);
+            let evidence = Evidence {
+                family: slot.family,
+                detector: slot.name.clone(),
+                feature,
+                observed,
+                expected,
+                low,
+                high,
+                p_value: p,
+                contribution: share,
+                sentence,
+            };
+            (evidence, fact.clone())
+        })
+        .collect();
+    out.sort_by(|a, b| b.0.contribution.total_cmp(&a.0.contribution).then_with(|| a.0.detector.cmp(&b.0.detector)));
+    out.truncate(MAX_EVIDENCE);
+    out
+}
+
+/// The rows of the day's values that belong to the subject.
+fn rows<'a>(told: &'a Told<'_>) -> Vec<&'a ValueRow> {
+    let day = told.day;
+    match (told.subject.subject, told.subject.row) {
+        (SubjectType::UserDay, Some(row)) => day.values_of(row as u32).iter().collect(),
+        (SubjectType::AppDay, _) => users_with(day, ValueKind::Channel, &told.subject.id),
+        (SubjectType::IpDay, _) => users_with(day, ValueKind::Ip, &told.subject.id),
+        _ => Vec::new(),
+    }
+}
+
+fn users_with<'a>(day: &'a DayTables, kind: ValueKind, value: &str) -> Vec<&'a ValueRow> {
+    day.values.iter().filter(|v| v.kind == kind && day.text(v.value) == value).collect()
+}
+
+/// Users that the subject touches. For an organisation these are the users who failed, if failures are the finding;
+/// a total that moved for everyone touches nobody in particular.
+fn users(told: &Told<'_>, category: Category) -> Vec<String> {
+    let day = told.day;
+    match told.subject.subject {
+        SubjectType::UserDay | SubjectType::Session => vec![told.subject.id.clone()],
+        SubjectType::OrgDay => {
+            if category != Category::Error {
+                return Vec::new();
+            }
+            let mut failed: Vec<(u64, &str)> = (0..day.user_day.len())
+                .map(|r| (day.user_day.get(r, user_day::ERRORS_401) as u64, day.text(day.user_day.ids[r])))
+                .filter(|f| f.0 > 0)
+                .collect();
+            failed.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+            failed.into_iter().take(MAX_USERS).map(|f| f.1.to_owned()).collect()
+        }
+        _ => {
+            let mut users: Vec<(u32, u32)> = rows(told).iter().map(|v| (v.calls, v.user)).collect();
+            users.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+            users.into_iter().take(MAX_USERS).map(|u| day.text(day.user_day.ids[u.1 as usize]).to_owned()).collect()
+        }
+    }
+}
+
+/// Values of a kind, the new ones first, then by calls.
+fn places(told: &Told<'_>, of: &[&ValueRow], wanted: ValueKind, new: &BTreeSet<(ValueKind, String)>) -> Vec<String> {
+    let mut found: Vec<(bool, u32, String)> = of
+        .iter()
+        .filter(|v| v.kind == wanted)
+        .map(|v| {
+            let text = told.day.text(v.value).to_owned();
+            (!new.contains(&(wanted, text.clone())), v.calls, text)
+        })
+        .filter(|p| !p.2.is_empty())
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)).then_with(|| a.2.cmp(&b.2)));
+    found.dedup_by(|a, b| a.2 == b.2);
+    found.into_iter().take(MAX_PLACES).map(|p| p.2).collect()
+}
+
+/// Builds the row; rank, q-value, reported and status are filled in by the ranking.
+pub fn tell(told: &Told<'_>) -> Anomaly {
+    let (day, subject) = (told.day, told.subject);
+    let silent = subject.subject == SubjectType::UserDay && subject.row.is_none();
+    let slots = slots_of(subject.subject, silent);
+    let category = category(subject.subject, silent, told.fused);
+    let evidence = evidence(slots, told);
+    let own = rows(told);
+    let mut new: BTreeSet<(ValueKind, String)> = BTreeSet::new();
+    let mut requests: Vec<String> = Vec::new();
+    for (_, fact) in &evidence {
+        if let Fact::New { kind, values, .. } = fact {
+            for v in values {
+                new.insert((*kind, v.value.clone()));
+                requests.extend(v.request_ids.iter().cloned());
+            }
+        }
+    }
+    for v in &own {
+        let failing = v.errors * 2 > v.calls && category == Category::Error;
+        if requests.len() < 4 * MAX_REQUESTS && (failing || v.kind == ValueKind::Channel) {
+            requests.extend(v.request_ids.iter().filter(|r| **r != 0).map(|r| day.text(*r).to_owned()));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    requests.retain(|r| seen.insert(r.clone()));
+    requests.truncate(MAX_REQUESTS);
+    let (start, end) = (day.date.start_ms(), day.date.start_ms() + MS_PER_DAY - 1);
+    let window = own.iter().fold(None, |w: Option<(i64, i64)>, v| {
+        Some(w.map_or((v.first_ms, v.last_ms), |w| (w.0.min(v.first_ms), w.1.max(v.last_ms))))
+    });
+    let (window_start, window_end) = window.map_or((start, end), |w| (w.0.clamp(start, end), w.1.clamp(start, end)));
+    let (event_count, error_count, subject_name) = counts(told);
+    let user_ids = users(told, category);
+    let user_id = (user_ids.len() == 1).then(|| user_ids[0].clone());
+    let source_ips = match subject.subject {
+        SubjectType::IpDay => vec![subject.id.clone()],
+        _ => places(told, &own, ValueKind::Ip, &new),
+    };
+    let countries = places(told, &own, ValueKind::Country, &new);
+    let app_name = match subject.subject {
+        SubjectType::AppDay => Some(subject.id.clone()),
+        SubjectType::UserDay => places(told, &own, ValueKind::Channel, &new).into_iter().next(),
+        _ => None,
+    };
+    let score = combine::score(told.fused.p);
+    let who = who(subject, &subject_name);
+    let title = title(&who, category, evidence.first().map(|e| &e.1), silent);
+    let story = story(told, &who, &evidence, event_count, error_count);
+    Anomaly {
+        date: day.date,
+        rank: 0,
+        reported: false,
+        subject_id: subject.id.clone(),
+        user_ids,
+        anomaly_key: anomaly_key(&day.org_id, subject.subject, &subject.id, day.date),
+        score,
+        severity: Severity::of(score),
+        p_value: told.fused.p,
+        q_value: 1.0,
+        status: Status::New,
+        category,
+        subject_type: subject.subject,
+        org_id: day.org_id.clone(),
+        user_name: user_id.as_ref().and_then(|_| (!subject_name.is_empty()).then(|| subject_name.clone())),
+        user_id,
+        app_id: None,
+        app_name,
+        source_ips,
+        countries,
+        window_start,
+        window_end,
+        title,
+        story,
+        event_count,
+        error_count,
+        evidence: evidence.into_iter().map(|e| e.0).collect(),
+        request_ids: requests,
+        model_name: String::new(),
+        model_version: 0,
+        model_digest: String::new(),
+        engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Calls, errors and the name of the subject.
+fn counts(told: &Told<'_>) -> (u64, u64, String) {
+    let (day, Some(row)) = (told.day, told.subject.row) else { return (0, 0, String::new()) };
+    let (table, calls, errors) = match told.subject.subject {
+        SubjectType::AppDay => (&day.app_day, app_day::CALLS, app_day::ERRORS),
+        SubjectType::IpDay => (&day.ip_day, ip_day::CALLS, ip_day::ERRORS),
+        SubjectType::OrgDay => (&day.org_day, org_day::CALLS, org_day::ERRORS),
+        _ => (&day.user_day, user_day::CALLS, user_day::ERRORS),
+    };
+    let named = table.names.get(row).map_or(String::new(), |n| day.text(*n).to_owned());
+    (table.get(row, calls) as u64, table.get(row, errors) as u64, named)
+}
+
+fn who(subject: &RawSubject, named: &str) -> String {
+    match subject.subject {
+        SubjectType::AppDay => format!("app {}", name(&subject.id)),
+        SubjectType::IpDay => format!("address {}", name(&subject.id)),
+        SubjectType::OrgDay => format!("organisation {}", name(&subject.id)),
+        _ if named.is_empty() || named == subject.id => format!("user {}", name(&subject.id)),
+        _ => name(named),
+    }
+}
+
+fn title(who: &str, category: Category, top: Option<&Fact>, silent: bool) -> String {
+    if silent {
+        return format!("{who}: silent where there is always activity");
+    }
+    let what = match top {
+        Some(Fact::New { kind: k, values, .. }) if values.len() > 1 => {
+            format!("{} new {}", values.len(), kind(*k, true))
+        }
+        Some(Fact::New { kind: k, values, .. }) => {
+            let value = values.first().map_or(String::new(), |v| format!(" {}", name(&v.value)));
+            format!("new {}{value}", kind(*k, false))
+        }
+        Some(Fact::NewShare { kind: k, hits, calls, .. }) => {
+            format!("{} of calls on new {}", percent(hits / calls.max(1.0)), kind(*k, true))
+        }
+        Some(Fact::Changed { kinds }) => {
+            format!(
+                "changed fingerprint ({})",
+                list(&kinds.iter().map(|k| kind(*k, false).to_owned()).collect::<Vec<_>>())
+            )
+        }
+        Some(Fact::Level { feature, observed, expected, .. }) => {
+            let way = if observed > expected { "unusually high" } else { "unusually low" };
+            format!("{} {way}", feature.name.replace('_', " "))
+        }
+        Some(Fact::Share { hits, calls, .. }) => format!("{} of calls failed", percent(hits / calls.max(1.0))),
+        Some(Fact::ValueLevel { value, observed, .. }) => format!("{} calls: {}", number(*observed), name(value)),
+        Some(Fact::Hours { active, .. }) => {
+            let bins: Vec<u8> = active.iter().map(|a| a.0).collect();
+            format!("active at unusual hours ({} UTC)", super::words::half_hours(&bins))
+        }
+        Some(Fact::MissingHours { .. }) => "usual hours without activity".into(),
+        Some(Fact::Profile { .. }) => "activity moved to other hours".into(),
+        Some(Fact::Weekday { weekend: true, .. }) => "active on a weekend".into(),
+        Some(Fact::Weekday { .. }) => "active on an unusual day".into(),
+        Some(Fact::Dormant { days, .. }) => format!("active again after {days} days of silence"),
+        Some(Fact::Mix { kind: k, .. }) => format!("unusual mix of {}", kind(*k, true)),
+        Some(Fact::Trend { what, from, to, is_share, .. }) => {
+            let show = |x: f64| if *is_share { percent(x) } else { number(x) };
+            format!("{what} climbing, {} to {}", show(*from), show(*to))
+        }
+        Some(Fact::Rule { rule, .. }) => rule.clone(),
+        Some(Fact::Session { feature, .. }) => format!("unusual session ({})", feature.name.replace('_', " ")),
+        Some(Fact::SharedIp { orgs, .. }) => format!("new address also seen in {} organisations", orgs.len()),
+        Some(Fact::Silent { .. }) => "silent".into(),
+        Some(Fact::Surge { feature, users, .. }) => {
+            format!("{} moved for {} of users", feature.name.replace('_', " "), percent(*users))
+        }
+        None => format!("unusual {} behaviour", category.name()),
+    };
+    format!("{who}: {what}")
+}
+
+/// The strongest sentences that say different things, then the day's volume and errors beside the usual.
+fn story(told: &Told<'_>, who: &str, evidence: &[(Evidence, Fact)], calls: u64, errors: u64) -> String {
+    const SENTENCES: usize = 4;
+    let mut said: Vec<&str> = Vec::new();
+    let mut topics: BTreeSet<String> = BTreeSet::new();
+    for (e, fact) in evidence {
+        if said.len() == SENTENCES || (e.p_value > 0.05 && !said.is_empty()) {
+            break;
+        }
+        // One sentence per topic: three detectors on the same kind of value say one thing.
+        let topic = match fact {
+            Fact::New { kind, .. } | Fact::NewShare { kind, .. } | Fact::Mix { kind, .. } => kind.name().to_owned(),
+            Fact::Hours { .. } | Fact::MissingHours { .. } | Fact::Profile { .. } => "hours".into(),
+            Fact::Rule { .. } => e.detector.clone(),
+            _ => e.feature.clone(),
+        };
+        if topics.insert(topic) {
+            said.push(&e.sentence);
+        }
+    }
+    let mut out = if told.subject.row.is_none() {
+        format!("On {} {who} made no calls.", told.day.date)
+    } else {
+        format!("On {} {who} made {} calls.", told.day.date, number(calls as f64))
+    };
+    if let (SubjectType::UserDay, Some(user)) = (told.subject.subject, told.state.users.get(&told.subject.id)) {
+        if user.past.len() >= 5 {
+            let mut past: Vec<f64> = user.past.iter().map(|p| p.calls).collect();
+            past.sort_unstable_by(f64::total_cmp);
+            let at = |q: f64| past[((past.len() - 1) as f64 * q).round() as usize];
+            let (low, high) = (at(0.05), at(0.95));
+            let c = calls as f64;
+            let volume = if c > 1.2 * high {
+                "above"
+            } else if c < 0.8 * low {
+                "below"
+            } else {
+                "within"
+            };
+            if told.subject.row.is_some() {
+                out = format!(
+                    "On {} {who} made {} calls, {volume} the usual {}–{}.",
+                    told.day.date,
+                    number(c),
+                    number(low),
+                    number(high)
+                );
+            }
+        } else if told.subject.row.is_some() {
+            out.push_str(&format!(" Based on peers: {} days of own history.", user.active_days));
+        }
+    } else if told.subject.subject == SubjectType::UserDay && told.subject.row.is_some() {
+        out.push_str(" First seen on this day.");
+    }
+    for sentence in said {
+        out.push(' ');
+        out.push_str(sentence);
+    }
+    if errors > 0 && calls > 0 && told.fused.families[Family::Rate as usize] < 0.05 {
+        out.push_str(&format!(
+            " In all {} calls ({}) failed.",
+            number(errors as f64),
+            percent(errors as f64 / calls as f64)
+        ));
+    }
+    out
+}

@@ -1,0 +1,254 @@
+//! The chain from raw scores to one p-value per subject, and how it is fitted on held-out nights:
+//! slot → conformal p → harmonic mean in the family → conformal p → weighted harmonic mean over families → conformal p →
+//! second stage of the user → conformal p. Each step is recalibrated on the same held-out nights, which removes what the
+//! dependence between detectors would otherwise add to the false alarms.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::calibrate::Calibrator;
+use super::combine::{harmonic_mean, second_stage};
+use crate::anomaly::SubjectType;
+use crate::config::Settings;
+use crate::detectors::Slot;
+use crate::detectors::night::slots_of;
+use crate::features::catalog::Family;
+
+/// What a subject is calibrated with: its type, silent or not, and its stratum of activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Class {
+    /// Type of the subject.
+    pub subject: SubjectType,
+    /// A user who did not come.
+    pub silent: bool,
+    /// Stratum of activity, 0 = least active.
+    pub stratum: u8,
+}
+
+impl Class {
+    /// The name under which its calibration is stored.
+    pub fn name(self) -> String {
+        let silent = if self.silent { "-silent" } else { "" };
+        format!("{}{silent}/{}", self.subject.name(), self.stratum)
+    }
+}
+
+/// One subject of a calibration night.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// Type.
+    pub subject: SubjectType,
+    /// No row: a user who did not come.
+    pub silent: bool,
+    /// Usual calls a day.
+    pub activity: f64,
+    /// Raw score per slot.
+    pub scores: Vec<f32>,
+    /// Whose second stage it belongs to; nights of one history must come in order.
+    pub history: usize,
+}
+
+/// p-values of one subject.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fused {
+    /// Per slot.
+    pub slots: Vec<f64>,
+    /// Per [`Family::ALL`].
+    pub families: [f64; 6],
+    /// Over families, before the second stage.
+    pub fused: f64,
+    /// Statistic before the last calibration: orders subjects whose p-value is at the floor.
+    pub statistic: f64,
+    /// Final.
+    pub p: f64,
+}
+
+/// The calibrations of one class.
+#[derive(Debug, Clone, PartialEq)]
+struct Chain {
+    slots: Vec<Calibrator>,
+    families: Vec<Calibrator>,
+    fused: Calibrator,
+    last: Calibrator,
+}
+
+/// All calibrations of a model.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Calibration {
+    chains: BTreeMap<Class, Chain>,
+    /// Upper bounds of the lower strata of user activity, ascending.
+    bounds: Vec<f64>,
+}
+
+fn weight(settings: &Settings, family: Family) -> f64 {
+    let f = &settings.fusion;
+    match family {
+        Family::Count => f.count,
+        Family::Rate => f.rate,
+        Family::Time => f.time,
+        Family::Novelty => f.novelty,
+        Family::Sequence => f.sequence,
+        Family::Geometry => f.geometry,
+    }
+}
+
+fn family_ps(slots: &[Slot], p: &[f64], families: Option<&[Calibrator]>) -> [f64; 6] {
+    std::array::from_fn(|i| {
+        let of_family = slots.iter().zip(p).filter(|(s, _)| s.family == Family::ALL[i]).map(|(_, p)| (1.0, *p));
+        let p = harmonic_mean(of_family);
+        families.map_or(p, |f| f[i].p(-p.ln()))
+    })
+}
+
+fn fuse(slots: &[Slot], families: &[f64; 6], settings: &Settings) -> f64 {
+    harmonic_mean(
+        Family::ALL
+            .into_iter()
+            .zip(families)
+            .filter(|(family, _)| slots.iter().any(|s| s.family == *family))
+            .map(|(family, p)| (weight(settings, family), *p)),
+    )
+}
+
+impl Calibration {
+    /// Fits to the subjects of held-out nights, in chronological order. Returns the calibration and, per sample, −ln p
+    /// before the second stage (what a user's history is made of).
+    pub fn fit(samples: &[Sample], histories: usize, settings: &Settings) -> (Self, Vec<f64>) {
+        let mut activity: Vec<f64> =
+            samples.iter().filter(|s| s.subject == SubjectType::UserDay && !s.silent).map(|s| s.activity).collect();
+        activity.sort_unstable_by(f64::total_cmp);
+        let strata = (activity.len() / settings.calibration.min_stratum.max(1) as usize).clamp(1, 3);
+        let bounds: Vec<f64> = (1..strata).map(|i| activity[activity.len() * i / strata]).collect();
+        let mut out = Self { chains: BTreeMap::new(), bounds };
+        let classes: Vec<Class> = samples.iter().map(|s| out.class(s.subject, s.silent, s.activity)).collect();
+        let mut members: BTreeMap<Class, Vec<usize>> = BTreeMap::new();
+        for (i, class) in classes.iter().enumerate() {
+            members.entry(*class).or_default().push(i);
+        }
+        let q = settings.calibration.tail_quantile;
+        let mut minus_ln_p = vec![0.0; samples.len()];
+        for (class, members) in &members {
+            let slots = slots_of(class.subject, class.silent);
+            let slot_calibrators: Vec<Calibrator> = (0..slots.len())
+                .into_par_iter()
+                .map(|j| Calibrator::fit(members.iter().map(|&i| f64::from(samples[i].scores[j])).collect(), q))
+                .collect();
+            let slot_p: Vec<Vec<f64>> = members
+                .par_iter()
+                .map(|&i| samples[i].scores.iter().zip(&slot_calibrators).map(|(s, c)| c.p(f64::from(*s))).collect())
+                .collect();
+            let raw: Vec<[f64; 6]> = slot_p.iter().map(|p| family_ps(slots, p, None)).collect();
+            let families: Vec<Calibrator> =
+                (0..6).map(|f| Calibrator::fit(raw.iter().map(|p| -p[f].ln()).collect(), q)).collect();
+            let fused: Vec<f64> = raw
+                .iter()
+                .map(|p| {
+                    let p: [f64; 6] = std::array::from_fn(|f| families[f].p(-p[f].ln()));
+                    -fuse(slots, &p, settings).ln()
+                })
+                .collect();
+            let fused_calibrator = Calibrator::fit(fused.clone(), q);
+            for (&i, t) in members.iter().zip(&fused) {
+                minus_ln_p[i] = -fused_calibrator.p(*t).ln();
+            }
+            let last = Calibrator::Exponential { mean: 1.0 };
+            out.chains.insert(*class, Chain { slots: slot_calibrators, families, fused: fused_calibrator, last });
+        }
+        // The second stage needs each user's history up to that night, over classes.
+        let mut history: Vec<(f64, f64)> = vec![(0.0, 0.0); histories];
+        let statistic: Vec<f64> = samples
+            .iter()
+            .zip(&minus_ln_p)
+            .map(|(s, v)| {
+                if s.subject != SubjectType::UserDay {
+                    return *v;
+                }
+                let (sum, n) = history[s.history];
+                history[s.history] = (sum + v.min(6.0), n + 1.0);
+                second_stage(*v, sum, n)
+            })
+            .collect();
+        for (class, members) in &members {
+            let last = Calibrator::fit(members.iter().map(|&i| statistic[i]).collect(), q);
+            out.chains.get_mut(class).expect("fitted above").last = last;
+        }
+        (out, minus_ln_p)
+    }
+
+    /// The class of a subject.
+    pub fn class(&self, subject: SubjectType, silent: bool, activity: f64) -> Class {
+        let stratum = if subject == SubjectType::UserDay && !silent {
+            self.bounds.iter().filter(|b| activity >= **b).count() as u8
+        } else {
+            0
+        };
+        Class { subject, silent, stratum }
+    }
+
+    /// All p-values of a subject; `history` is the sum and number of the user's remembered −ln p.
+    pub fn apply(&self, class: Class, scores: &[f32], history: (f64, f64), settings: &Settings) -> Fused {
+        let slots = slots_of(class.subject, class.silent);
+        let fallback = Calibrator::Exponential { mean: 1.5 };
+        let chain = self.chains.get(&class);
+        let slot_p: Vec<f64> =
+            scores.iter().enumerate().map(|(j, s)| chain.map_or(&fallback, |c| &c.slots[j]).p(f64::from(*s))).collect();
+        let families = family_ps(slots, &slot_p, chain.map(|c| c.families.as_slice()));
+        let t = -fuse(slots, &families, settings).ln();
+        let fused = chain.map_or(&fallback, |c| &c.fused).p(t);
+        let v = -fused.ln();
+        let staged = if class.subject == SubjectType::UserDay { second_stage(v, history.0, history.1) } else { v };
+        let p = chain.map_or(&fallback, |c| &c.last).p(staged);
+        Fused { slots: slot_p, families, fused, statistic: t, p }
+    }
+
+    /// Named arrays of numbers, for a model file.
+    pub fn to_arrays(&self) -> Vec<(String, Vec<f64>)> {
+        let mut out = vec![("calibration/strata".to_owned(), self.bounds.clone())];
+        for (class, chain) in &self.chains {
+            let name = class.name();
+            for (slot, c) in slots_of(class.subject, class.silent).iter().zip(&chain.slots) {
+                out.push((format!("calibration/{name}/slot/{}", slot.name), c.to_numbers()));
+            }
+            for (family, c) in Family::ALL.into_iter().zip(&chain.families) {
+                out.push((format!("calibration/{name}/family/{family}"), c.to_numbers()));
+            }
+            out.push((format!("calibration/{name}/fused"), chain.fused.to_numbers()));
+            out.push((format!("calibration/{name}/final"), chain.last.to_numbers()));
+        }
+        out
+    }
+
+    /// The inverse of [`Self::to_arrays`]; `Err` names the array that is missing or makes no sense.
+    pub fn from_arrays(arrays: &BTreeMap<&str, &[f64]>) -> Result<Self, String> {
+        let read = |name: String| -> Result<Calibrator, String> {
+            arrays.get(name.as_str()).and_then(|n| Calibrator::from_numbers(n)).ok_or(name)
+        };
+        let bounds = arrays.get("calibration/strata").ok_or("calibration/strata")?.to_vec();
+        let mut out = Self { chains: BTreeMap::new(), bounds };
+        let subjects = [SubjectType::UserDay, SubjectType::AppDay, SubjectType::IpDay, SubjectType::OrgDay];
+        for subject in subjects {
+            for silent in [false, true] {
+                for stratum in 0..3 {
+                    let class = Class { subject, silent, stratum };
+                    let name = class.name();
+                    if !arrays.contains_key(format!("calibration/{name}/fused").as_str()) {
+                        continue;
+                    }
+                    let slots = slots_of(subject, silent)
+                        .iter()
+                        .map(|s| read(format!("calibration/{name}/slot/{}", s.name)))
+                        .collect::<Result<_, _>>()?;
+                    let families = Family::ALL
+                        .into_iter()
+                        .map(|f| read(format!("calibration/{name}/family/{f}")))
+                        .collect::<Result<_, _>>()?;
+                    let fused = read(format!("calibration/{name}/fused"))?;
+                    let last = read(format!("calibration/{name}/final"))?;
+                    out.chains.insert(class, Chain { slots, families, fused, last });
+                }
+            }
+        }
+        Ok(out)
+    }
+}
