@@ -1,0 +1,72 @@
+//! INPUT of `train` and `score`: a store, or event files that go into one first (a temporary one unless `--store` says).
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::args::InputArgs;
+use super::terminal;
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::events::profile::Profile;
+use crate::events::source::discover;
+use crate::store::{IngestReport, Store};
+
+/// An open store, and the folder that goes away with it if it was made for this command alone.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) store: Store,
+    _temporary: Option<TempDir>,
+}
+
+impl InputArgs {
+    fn profile(&self, config: &Config) -> Result<Profile> {
+        Profile::load(self.profile.as_deref().unwrap_or(&config.run().profile))
+    }
+
+    fn store(&self, config: &Config) -> Option<PathBuf> {
+        self.store.clone().or_else(|| config.run().store.clone())
+    }
+
+    /// The store of INPUT, after reading event files into it if there are any.
+    pub(super) fn open(&self, config: &Config) -> Result<Input> {
+        match (self.events.is_empty(), self.store(config)) {
+            (true, Some(path)) => Ok(Input { store: Store::open(&path)?, _temporary: None }),
+            (true, None) => {
+                Err(Error::new(Kind::Usage, "expected --events PATH... or --store DIR (or both), found neither"))
+            }
+            (false, Some(path)) => {
+                let (store, _) = self.ingest(config, Store::create(&path)?, true)?;
+                Ok(Input { store, _temporary: None })
+            }
+            (false, None) => {
+                let dir = TempDir::with_prefix("quietwatch-")
+                    .map_err(|e| Error::io(Kind::Resource, "make a temporary folder in", &std::env::temp_dir(), e))?;
+                // Nothing is read from the archive again before the folder goes away.
+                let (store, _) = self.ingest(config, Store::create(dir.path())?, true)?;
+                Ok(Input { store, _temporary: Some(dir) })
+            }
+        }
+    }
+
+    /// Reads the event files into a store.
+    pub(super) fn ingest(&self, config: &Config, store: Store, archive: bool) -> Result<(Store, IngestReport)> {
+        config.require_networks()?;
+        let profile = self.profile(config)?;
+        let sources = discover(&self.events)?;
+        let bar = terminal::progress("reading", sources.len() as u64);
+        let report = store.ingest(&sources, &profile, config.settings(), archive, &mut |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        })?;
+        bar.finish_and_clear();
+        if report.quarantined > 0 {
+            eprintln!(
+                "warning: {} rows were set aside; reasons are in {}",
+                report.quarantined,
+                store.path().join("quarantine").display()
+            );
+        }
+        Ok((store, report))
+    }
+}

@@ -1,0 +1,178 @@
+//! `score`: one night, or each night of a range, into a run folder.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::args::ScoreArgs;
+use super::{cannot_print, print_json, terminal};
+use crate::anomaly::{Anomaly, RunInfo};
+use crate::config::{Config, Layers};
+use crate::date::Date;
+use crate::error::{Error, Kind, Result};
+use crate::models::LoadedModel;
+use crate::pipeline::{Days, Scorer};
+use crate::report::run_folder::{self, Published};
+use crate::report::terminal::{Layout, print_night};
+
+/// Which nights are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Nights {
+    /// The latest date in the input.
+    Latest,
+    /// From, to, inclusive.
+    Range(Date, Date),
+}
+
+pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
+    let layers = Layers::read(args.config.config.as_deref(), &args.config.sets)?;
+    let base = layers.resolve()?;
+    let nights = match (args.date, args.from, args.to) {
+        (Some(date), ..) => Nights::Range(date, date),
+        (None, Some(from), Some(to)) if from <= to => Nights::Range(from, to),
+        (None, Some(from), Some(to)) => {
+            return Err(Error::new(Kind::Usage, format!("expected --from no later than --to, found {from} and {to}")));
+        }
+        _ => Nights::Latest,
+    };
+    let registry = args.model.registry(&base)?;
+    let (run, model) = {
+        let model = registry.load(&args.version.selector())?;
+        (base.run().clone(), model)
+    };
+    check_schema(&model)?;
+    let config = layers.resolve_at_score_time(&model.manifest.settings)?;
+    let input = args.input.open(&config)?;
+    let name = args.model.name.clone().or_else(|| run.name.clone()).unwrap_or_default();
+    let (info, anomalies) = score(&input.store, &model, &name, &config, nights)?;
+    let published = publish(&args.out, &info, &anomalies, &config)?;
+    if args.json {
+        print_json(out, &info)?;
+    } else {
+        print(out, &info, &anomalies)?;
+        let what = match published {
+            Published::Created => "written to",
+            Published::Unchanged => "unchanged in",
+            Published::Replaced { .. } => "replaced in (the run before is kept in .revisions of)",
+        };
+        eprintln!("run {what} {}", args.out.display());
+    }
+    let reported = anomalies.iter().filter(|a| a.reported).map(|a| a.severity).max();
+    let threshold = args.fail_on.or(run.fail_on);
+    if let (Some(worst), Some(threshold)) = (reported, threshold) {
+        if worst >= threshold {
+            eprintln!("an anomaly of severity {} was reported (--fail-on {})", worst.name(), threshold.name());
+            return Ok(ExitCode::from(Kind::FailOn.exit_code()));
+        }
+    }
+    let tripped = info.nights.iter().any(|n| !n.notes.is_empty()) || !info.missing_dates.is_empty();
+    if tripped && (args.strict || run.strict) {
+        eprintln!("a gate tripped and --strict was given; the run is published all the same");
+        return Ok(ExitCode::from(Kind::Features.exit_code()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_schema(model: &LoadedModel) -> Result<()> {
+    let own = crate::features::catalog::schema_hash();
+    if model.manifest.feature_schema == own {
+        return Ok(());
+    }
+    let message = format!(
+        "version {} was trained with the features {} of quietwatch {}, this engine computes {}; train a new version",
+        model.version,
+        model.manifest.feature_schema.get(..12).unwrap_or_default(),
+        model.manifest.engine_version,
+        &own[..12]
+    );
+    Err(Error::new(Kind::Features, message))
+}
+
+/// Scores the nights; publishes nothing.
+pub(super) fn score(
+    days: &dyn Days,
+    model: &LoadedModel,
+    name: &str,
+    config: &Config,
+    nights: Nights,
+) -> Result<(RunInfo, Vec<Anomaly>)> {
+    let with_data: Vec<Date> = {
+        let mut dates: Vec<Date> = days.list()?.into_iter().map(|d| d.0).collect();
+        dates.dedup();
+        dates
+    };
+    let (from, to) = match (nights, with_data.last()) {
+        (Nights::Range(from, to), _) => (from, to),
+        (Nights::Latest, Some(last)) => (*last, *last),
+        (Nights::Latest, None) => return Err(Error::new(Kind::NoData, "the input has no day to score")),
+    };
+    let wanted: Vec<Date> = with_data.iter().copied().filter(|d| (from..=to).contains(d)).collect();
+    let Some(&first) = wanted.first() else {
+        let found = match (with_data.first(), with_data.last()) {
+            (Some(a), Some(b)) => format!("data from {a} to {b}"),
+            _ => "no data at all".into(),
+        };
+        return Err(Error::new(Kind::NoData, format!("expected data for {from} to {to}, found {found}")));
+    };
+    let window = (model.manifest.train_from, model.manifest.train_until);
+    let in_sample = first <= window.1;
+    if in_sample {
+        eprintln!(
+            "warning: {first} lies within the training window ({} to {}); the baseline is folded anew from the days before \
+             each night, but the calibration has seen it (run.json says in_sample)",
+            window.0, window.1
+        );
+    }
+    let arrays: BTreeMap<&str, &[f64]> = model.arrays.iter().map(|a| (a.name.as_str(), a.values.as_slice())).collect();
+    let mut scorer =
+        Scorer::new(days, &arrays, &model.records, window, &model.digest, config.settings().clone(), first)?;
+    let bar = terminal::progress("scoring", wanted.len() as u64);
+    let (mut anomalies, mut summaries) = (Vec::new(), Vec::new());
+    for (i, &date) in wanted.iter().enumerate() {
+        bar.set_position(i as u64);
+        if let Some(night) = scorer.night(date, &mut |_, _, _| {})? {
+            anomalies.extend(night.anomalies);
+            summaries.extend(night.summaries);
+        }
+    }
+    bar.finish_and_clear();
+    for a in &mut anomalies {
+        name.clone_into(&mut a.model_name);
+        a.model_version = model.version;
+        a.model_digest.clone_from(&model.digest);
+    }
+    // A range that ends in the far future is a way to say "all there is"; only gaps between data are missing.
+    let last = *wanted.last().expect("not empty");
+    let until = if matches!(nights, Nights::Range(_, to) if to.0 - last.0 <= 366) { to } else { last };
+    let missing_dates = (from.0.max(first.0 - 366)..=until.0).map(Date).filter(|d| !wanted.contains(d)).collect();
+    let info = RunInfo {
+        format_version: run_folder::FORMAT_VERSION,
+        engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+        model_name: name.to_owned(),
+        model_version: model.version,
+        model_digest: model.digest.clone(),
+        input_digest: scorer.input_digest().to_owned(),
+        in_sample,
+        nights: summaries,
+        missing_dates,
+    };
+    Ok((info, anomalies))
+}
+
+/// Writes the run folder.
+pub(super) fn publish(out: &Path, info: &RunInfo, anomalies: &[Anomaly], config: &Config) -> Result<Published> {
+    run_folder::publish(out, info, anomalies, config.settings().outputs.report)
+}
+
+/// The nights for people.
+pub(super) fn print(out: &mut dyn Write, info: &RunInfo, anomalies: &[Anomaly]) -> Result<()> {
+    let layout = Layout { width: terminal::width(), color: terminal::colours() };
+    for night in &info.nights {
+        print_night(out, night, anomalies, layout).map_err(cannot_print)?;
+    }
+    for date in &info.missing_dates {
+        writeln!(out, "{date}  no data").map_err(cannot_print)?;
+    }
+    Ok(())
+}
