@@ -273,6 +273,10 @@ pub struct Scorer<'a> {
     calibration: Calibration,
     engine: Engine,
     model_digest: String,
+    /// The model's baseline, for a range that leaves the training window.
+    rows: &'a [Record],
+    /// First and last training day.
+    window: (Date, Date),
     /// Dates with data and their organisations.
     calendar: BTreeMap<Date, Vec<String>>,
     /// Next date that has not been folded.
@@ -307,7 +311,7 @@ impl<'a> Scorer<'a> {
     pub fn new(
         days: &'a dyn Days,
         arrays: &BTreeMap<&str, &[f64]>,
-        rows: &[Record],
+        rows: &'a [Record],
         window: (Date, Date),
         model_digest: &str,
         settings: Settings,
@@ -320,28 +324,51 @@ impl<'a> Scorer<'a> {
             )
         })?;
         let calendar = calendar(days, None)?;
-        let mut engine = Engine::default();
-        let in_sample = from <= window.1;
-        let next = if in_sample {
-            // The model's state has seen later days already.
-            let earliest = calendar.keys().next().copied();
-            if earliest.is_none_or(|e| e > window.0) && from > window.0 {
-                let found = earliest.map_or("no day".into(), |e| format!("days from {e} on"));
-                let message = format!(
-                    "{from} lies within the model's training window ({} to {}), so the baseline must be folded anew from \
-                     {}, but the store has {found}; ingest the archive or score a later date",
-                    window.0, window.1, window.0
-                );
-                return Err(Error::new(Kind::Model, message));
-            }
-            window.0
-        } else {
-            for row in rows {
-                records::read(row, &mut engine.orgs)?;
-            }
-            window.1.plus(1)
+        let mut scorer = Self {
+            days,
+            settings,
+            calibration,
+            engine: Engine::default(),
+            model_digest: model_digest.to_owned(),
+            rows,
+            window,
+            calendar,
+            next: window.0,
         };
-        Ok(Self { days, settings, calibration, engine, model_digest: model_digest.to_owned(), calendar, next })
+        if from > window.1 {
+            scorer.start_from_model()?;
+            return Ok(scorer);
+        }
+        // The model's state has seen later days already: fold anew from the first training day.
+        scorer.engine.chain = scorer.first_link("in-sample");
+        let earliest = scorer.calendar.keys().next().copied();
+        if earliest.is_none_or(|e| e > window.0) && from > window.0 {
+            let found = earliest.map_or("no day".into(), |e| format!("days from {e} on"));
+            let message = format!(
+                "{from} lies within the model's training window ({} to {}), so the baseline must be folded anew from \
+                 {}, but the store has {found}; ingest the archive or score a later date",
+                window.0, window.1, window.0
+            );
+            return Err(Error::new(Kind::Model, message));
+        }
+        Ok(scorer)
+    }
+
+    /// The model's own state, which ends with the training window.
+    fn start_from_model(&mut self) -> Result<()> {
+        self.engine = Engine { chain: self.first_link("model"), ..Engine::default() };
+        for row in self.rows {
+            records::read(row, &mut self.engine.orgs)?;
+        }
+        self.next = self.window.1.plus(1);
+        Ok(())
+    }
+
+    /// Start of the chain of inputs: what of the settings decides which nights are reported or learned from.
+    fn first_link(&self, start: &str) -> String {
+        let deciding = (start, &self.settings.alerts, &self.settings.ranking, &self.settings.expected);
+        let text = serde_json::to_string(&deciding).expect("plain data serialises");
+        blake3::hash(text.as_bytes()).to_hex().to_string()
     }
 
     /// Digests of the partitions of a date, in order.
@@ -356,7 +383,8 @@ impl<'a> Scorer<'a> {
         Ok(hasher.finalize().to_hex().to_string())
     }
 
-    /// BLAKE3 over everything folded or scored so far.
+    /// BLAKE3 chain over the digests of all partitions folded or scored since the start, and the settings that decide
+    /// what is reported.
     pub fn input_digest(&self) -> &str {
         &self.engine.chain
     }
@@ -369,6 +397,10 @@ impl<'a> Scorer<'a> {
     /// Rolls forward over the days before `date`, then scores it. Dates must be asked for in order. `None` if the date
     /// has no data.
     pub fn night(&mut self, date: Date, progress: Progress<'_>) -> Result<Option<Night>> {
+        if date > self.window.1 && self.next <= self.window.1 {
+            // A range that leaves the training window goes on as its later nights would on their own.
+            self.start_from_model()?;
+        }
         let before: Vec<Date> = self.calendar.range(self.next..date).map(|(d, _)| *d).collect();
         for (i, d) in before.iter().enumerate() {
             progress("roll forward", i as u64, before.len() as u64);
