@@ -2,11 +2,15 @@
 //! what changed and why it matters.
 
 pub mod anomaly;
+#[cfg(feature = "frame")]
+pub mod cli;
 pub mod config;
 pub mod date;
 pub mod error;
 pub mod events;
 pub mod features;
+pub mod fsutil;
+pub mod models;
 pub mod seed;
 pub mod tables;
 
