@@ -3,6 +3,8 @@
 
 pub mod anomaly;
 pub mod baseline;
+#[cfg(feature = "frame")]
+pub mod cli;
 pub mod config;
 pub mod date;
 pub mod detectors;
@@ -10,6 +12,7 @@ pub mod error;
 pub mod events;
 pub mod explain;
 pub mod features;
+pub mod fsutil;
 pub mod fusion;
 pub mod models;
 pub mod pipeline;
