@@ -5,8 +5,10 @@ pub mod anomaly;
 pub mod config;
 pub mod date;
 pub mod error;
+pub mod evaluation;
 pub mod events;
 pub mod features;
+pub mod report;
 pub mod seed;
 pub mod tables;
 
