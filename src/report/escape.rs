@@ -53,7 +53,9 @@ mod tests {
 
     #[test]
     fn ordinary_text_is_untouched_in_any_script() {
-        for text in ["", "Marketing Automation", "Zoë O'Brien <z@x>", "数据 → données", "שלום", "👩‍🔬".trim_matches('\u{200d}')] {
+        for text in
+            ["", "Marketing Automation", "Zoë O'Brien <z@x>", "数据 → données", "שלום", "👩‍🔬".trim_matches('\u{200d}')]
+        {
             if !text.contains('\u{200d}') {
                 assert_eq!(visible(text), text);
             }

@@ -25,13 +25,14 @@ const LIST_ITEMS: usize = 8;
 mod longest {
     pub(super) const NAME: usize = 80;
     pub(super) const TITLE: usize = 200;
-    pub(super) const STORY: usize = 2_000;
+    pub(super) const STORY: usize = 1_000;
     pub(super) const SENTENCE: usize = 400;
 }
 
 /// The page of one run.
 pub fn page(run: &RunInfo, anomalies: &[Anomaly]) -> String {
-    let policy = format!("default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'", digest(STYLE));
+    let policy =
+        format!("default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'", digest(STYLE));
     let nights = nights(run);
     let title = match nights.as_slice() {
         [(date, _)] => format!("Anomalies of {date}"),

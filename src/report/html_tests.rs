@@ -7,7 +7,9 @@ fn the_page_can_load_and_run_nothing() {
     assert!(!page.to_ascii_lowercase().contains("<script"), "a tag from the log is text");
     assert!(page.contains("=&lt;script&gt;alert(1)&lt;/script&gt;"));
     assert!(page.contains("default-src &#39;none&#39;") || page.contains("default-src 'none'"));
-    for forbidden in ["src=", "href=\"http", "url(", "@import", "javascript:", " style=", " onload", "http://", "https://"] {
+    for forbidden in
+        ["src=", "href=\"http", "url(", "@import", "javascript:", " style=", " onload", "http://", "https://"]
+    {
         assert!(!page.contains(forbidden), "{forbidden}");
     }
 }

@@ -22,7 +22,11 @@ pub fn read(bytes: &[u8], name: &str) -> Result<Vec<Anomaly>> {
         .map(|(i, line)| {
             // serde's message can quote the value, which may be personal data: only its place is told.
             serde_json::from_slice(line).map_err(|e| {
-                let message = format!("{name} line {}: expected an anomaly row as JSON, found an error at column {}", i + 1, e.column());
+                let message = format!(
+                    "{name} line {}: expected an anomaly row as JSON, found an error at column {}",
+                    i + 1,
+                    e.column()
+                );
                 Error::new(Kind::Input, message)
             })
         })

@@ -6,9 +6,7 @@ use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use polars_arrow::array::{
-    Array, BooleanArray, ListArray, PrimitiveArray, StructArray, Utf8Array, Utf8ViewArray,
-};
+use polars_arrow::array::{Array, BooleanArray, ListArray, PrimitiveArray, StructArray, Utf8Array, Utf8ViewArray};
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, TimeUnit};
 use polars_arrow::offset::Offsets;
 use polars_arrow::record_batch::RecordBatchT;
@@ -126,10 +124,8 @@ fn evidence(rows: &[Anomaly]) -> Column {
         ("contribution", numbers(&all, |e| e.contribution).boxed()),
         ("sentence", text(&all, |e| &e.sentence)),
     ];
-    let (fields, arrays) = arrays
-        .into_iter()
-        .map(|(name, array)| (Field::new(name.into(), array.dtype().clone(), true), array))
-        .unzip();
+    let (fields, arrays) =
+        arrays.into_iter().map(|(name, array)| (Field::new(name.into(), array.dtype().clone(), true), array)).unzip();
     let structs = StructArray::new(ArrowDataType::Struct(fields), all.len(), arrays, None);
     list(structs.boxed(), rows.iter().map(|a| a.evidence.len()))
 }
@@ -143,7 +139,8 @@ fn list(values: Column, lengths: impl Iterator<Item = usize>) -> Column {
 
 /// The rows of a Parquet file with these columns; `name` stands in errors. Unknown columns are ignored.
 pub fn read(bytes: &[u8], name: &str) -> Result<Vec<Anomaly>> {
-    let unreadable = || Error::new(Kind::Input, format!("{name}: expected a Parquet file, found a damaged or other file"));
+    let unreadable =
+        || Error::new(Kind::Input, format!("{name}: expected a Parquet file, found a damaged or other file"));
     // The decoder is written for files that Polars' planner has seen; a damaged page can panic in it.
     let rows = catch_unwind(AssertUnwindSafe(|| read_rows(bytes)))
         .map_err(|_| unreadable())?
@@ -152,11 +149,14 @@ pub fn read(bytes: &[u8], name: &str) -> Result<Vec<Anomaly>> {
         .enumerate()
         .map(|(i, row)| {
             if let Some(missing) = COLUMNS.iter().find(|c| !row.contains_key(**c)) {
-                let message = format!("{name}: column `{missing}` is missing or of an unexpected type; is this an anomalies file?");
+                let message = format!(
+                    "{name}: column `{missing}` is missing or of an unexpected type; is this an anomalies file?"
+                );
                 return Err(Error::new(Kind::Input, message));
             }
-            serde_json::from_value(Value::Object(row))
-                .map_err(|_| Error::new(Kind::Input, format!("{name} row {}: a column does not hold what it should", i + 1)))
+            serde_json::from_value(Value::Object(row)).map_err(|_| {
+                Error::new(Kind::Input, format!("{name} row {}: a column does not hold what it should", i + 1))
+            })
         })
         .collect()
 }

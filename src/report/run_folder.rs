@@ -55,13 +55,20 @@ pub fn publish(out: &Path, run: &RunInfo, anomalies: &[Anomaly], write_html: boo
         place.sync_parent()?;
         return Ok(Published::Created);
     };
-    if existing.files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).eq(files.iter().map(|(n, b)| (*n, b.as_slice()))) {
+    if existing
+        .files
+        .iter()
+        .map(|(name, bytes)| (*name, bytes.as_slice()))
+        .eq(files.iter().map(|(n, b)| (*n, b.as_slice())))
+    {
         return Ok(Published::Unchanged);
     }
     let revision = place.build(&files, Some(&existing))?;
     match exchange(&place.next, &place.dir) {
         Ok(()) => {}
-        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => place.rename_twice()?,
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            place.rename_twice()?
+        }
         Err(e) => {
             place.sweep();
             return Err(Error::io(Kind::Usage, "swap the new run into", &place.dir, e));
@@ -79,7 +86,11 @@ pub fn load(dir: &Path) -> Result<(RunInfo, Vec<Anomaly>)> {
         let path = dir.join(name);
         fs::read(&path).map_err(|e| {
             let error = Error::io(Kind::Input, "read", &path, e);
-            if dir.is_dir() { error } else { Error::new(Kind::Input, format!("{} is not a run folder", dir.display())).with_source(error) }
+            if dir.is_dir() {
+                error
+            } else {
+                Error::new(Kind::Input, format!("{} is not a run folder", dir.display())).with_source(error)
+            }
         })
     };
     let run: RunInfo = serde_json::from_slice(&read("run.json")?).map_err(|e| {
@@ -99,26 +110,32 @@ pub fn load(dir: &Path) -> Result<(RunInfo, Vec<Anomaly>)> {
 
 /// The row with this key, or with the only key that begins so (at least 6 characters).
 pub fn find<'a>(anomalies: &'a [Anomaly], key: &str) -> Result<&'a Anomaly> {
-    let mut found = anomalies.iter().filter(|a| a.anomaly_key == key || (key.len() >= 6 && a.anomaly_key.starts_with(key)));
+    let mut found =
+        anomalies.iter().filter(|a| a.anomaly_key == key || (key.len() >= 6 && a.anomaly_key.starts_with(key)));
     match (found.next(), found.next()) {
         (Some(anomaly), None) => Ok(anomaly),
         (None, _) => Err(Error::new(Kind::Usage, "no anomaly of this run has that key; keys are in anomalies.csv")),
-        (Some(_), Some(_)) => Err(Error::new(Kind::Usage, "more than one anomaly begins with that key; give more of it")),
+        (Some(_), Some(_)) => {
+            Err(Error::new(Kind::Usage, "more than one anomaly begins with that key; give more of it"))
+        }
     }
 }
 
 fn check(run: &RunInfo, anomalies: &[Anomaly]) -> Result<()> {
     if run.format_version != FORMAT_VERSION {
-        return Err(Error::new(Kind::Bug, format!("expected run layout {FORMAT_VERSION}, found {}", run.format_version)));
+        return Err(Error::new(
+            Kind::Bug,
+            format!("expected run layout {FORMAT_VERSION}, found {}", run.format_version),
+        ));
     }
     let sound = |a: &Anomaly| {
         let unit = |p: f64| (0.0..=1.0).contains(&p);
         (0.0..=100.0).contains(&a.score)
             && unit(a.p_value)
             && unit(a.q_value)
-            && a.evidence.iter().all(|e| {
-                e.low.is_finite() && e.high.is_finite() && unit(e.p_value) && unit(e.contribution)
-            })
+            && a.evidence
+                .iter()
+                .all(|e| e.low.is_finite() && e.high.is_finite() && unit(e.p_value) && unit(e.contribution))
     };
     match anomalies.iter().find(|a| !sound(a)) {
         None => Ok(()),
@@ -186,7 +203,8 @@ fn inspect(dir: &Path) -> Result<Option<Existing>> {
         return Ok(None);
     }
     let described = existing.files.iter().any(|(name, bytes)| {
-        let json: Option<serde_json::Value> = (*name == "run.json").then(|| serde_json::from_slice(bytes).ok()).flatten();
+        let json: Option<serde_json::Value> =
+            (*name == "run.json").then(|| serde_json::from_slice(bytes).ok()).flatten();
         json.is_some_and(|run| run["format_version"].is_u64() && run["model_digest"].is_string())
     });
     if !described {
@@ -218,10 +236,9 @@ impl Place {
         // Resolved where it exists: a link keeps pointing at its run, and `.` has a name.
         let dir = match fs::canonicalize(out) {
             Ok(dir) => dir,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => std::path::absolute(out)
-                .map_err(|e| Error::io(Kind::Usage, "resolve", out, e))?
-                .components()
-                .collect(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                std::path::absolute(out).map_err(|e| Error::io(Kind::Usage, "resolve", out, e))?.components().collect()
+            }
             Err(e) => return Err(Error::io(Kind::Usage, "resolve", out, e)),
         };
         let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
@@ -364,7 +381,10 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(fs::TryLockError::WouldBlock) => {
-                    return Err(Error::new(Kind::Locked, format!("another process is publishing to {}", place.dir.display())));
+                    return Err(Error::new(
+                        Kind::Locked,
+                        format!("another process is publishing to {}", place.dir.display()),
+                    ));
                 }
                 Err(fs::TryLockError::Error(e)) => return Err(failed(e)),
             }

@@ -4,8 +4,7 @@ use super::super::sample;
 use super::*;
 
 fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -56,8 +55,14 @@ fn another_run_keeps_the_one_before() {
     publish(&dir, &sample::run(), &[], true).unwrap();
     let first = snapshot(&dir);
     fs::write(dir.join("notes.txt"), "seen").unwrap();
-    assert_eq!(publish(&dir, &sample::run(), &[sample::anomaly(1)], true).unwrap(), Published::Replaced { revision: 1 });
-    assert_eq!(publish(&dir, &sample::run(), &[sample::anomaly(2)], true).unwrap(), Published::Replaced { revision: 2 });
+    assert_eq!(
+        publish(&dir, &sample::run(), &[sample::anomaly(1)], true).unwrap(),
+        Published::Replaced { revision: 1 }
+    );
+    assert_eq!(
+        publish(&dir, &sample::run(), &[sample::anomaly(2)], true).unwrap(),
+        Published::Replaced { revision: 2 }
+    );
     assert_eq!(load(&dir).unwrap().1, [sample::anomaly(2)]);
     assert_eq!(names(&dir.join(REVISIONS)), ["000001.tar.gz", "000002.tar.gz"]);
     assert_eq!(fs::read(dir.join("notes.txt")).unwrap(), b"seen", "other files are carried over");
@@ -137,7 +142,10 @@ fn a_kill_between_two_renames_is_undone() {
     publish(&dir, &sample::run(), &[sample::anomaly(1)], true).unwrap();
     let place = Place::of(&dir).unwrap();
     fs::rename(&dir, &place.old).unwrap();
-    assert_eq!(publish(&dir, &sample::run(), &[sample::anomaly(2)], true).unwrap(), Published::Replaced { revision: 1 });
+    assert_eq!(
+        publish(&dir, &sample::run(), &[sample::anomaly(2)], true).unwrap(),
+        Published::Replaced { revision: 1 }
+    );
     assert_eq!(names(&place.parent), ["night"]);
 }
 

@@ -1,8 +1,6 @@
 //! Rows for the tests of every form: one ordinary, one hostile.
 
-use crate::anomaly::{
-    Anomaly, Category, Evidence, NightSummary, RunInfo, Severity, Status, SubjectType, anomaly_key,
-};
+use crate::anomaly::{Anomaly, Category, Evidence, NightSummary, RunInfo, Severity, Status, SubjectType, anomaly_key};
 use crate::date::Date;
 use crate::features::catalog::Family;
 

@@ -27,7 +27,12 @@ const EVIDENCE_LINES: usize = 3;
 
 /// One night of one organisation: the one-line summary, remarks, and each reported anomaly of it among `anomalies`.
 /// A calm night without remarks is one line.
-pub fn print_night(out: &mut dyn Write, summary: &NightSummary, anomalies: &[Anomaly], layout: Layout) -> io::Result<()> {
+pub fn print_night(
+    out: &mut dyn Write,
+    summary: &NightSummary,
+    anomalies: &[Anomaly],
+    layout: Layout,
+) -> io::Result<()> {
     let headline = words::headline(summary.reported, summary.subjects);
     let org = clip(&summary.org_id, 40);
     let calls = words::count(summary.events, "call");
@@ -43,24 +48,19 @@ pub fn print_night(out: &mut dyn Write, summary: &NightSummary, anomalies: &[Ano
     for a in words::rows_of(summary, anomalies).into_iter().filter(|a| a.reported) {
         writeln!(out)?;
         let status = if a.status == Status::Ongoing { " · ongoing" } else { "" };
-        writeln!(
-            out,
-            "{:>3}  {:>3}  {}  {}{status}",
-            a.rank,
-            words::score(a.score),
-            severity(a.severity, layout),
-            clip(&a.title, 200)
-        )?;
-        let mut about = format!("{} · {} · {}", clip(words::subject(a), 60), a.category.name(), words::one_in(a.p_value));
+        write!(out, "{:>3}  {:>3}  {}  ", a.rank, words::score(a.score), severity(a.severity, layout))?;
+        wrapped_at(out, 20, &format!("{}{status}", clip(&a.title, 200)), layout)?;
+        let mut about =
+            format!("{} · {} · {}", clip(words::subject(a), 60), a.category.name(), words::one_in(a.p_value));
         if let Some(key) = a.anomaly_key.get(..12) {
             about.push_str(" · key ");
             about.push_str(key);
         }
         wrapped(out, &about, 10, layout)?;
-        wrapped(out, &clip(&a.story, 2_000), 10, layout)?;
+        wrapped(out, &clip(&a.story, 1_000), 10, layout)?;
         for e in a.evidence.iter().take(EVIDENCE_LINES) {
-            let line = format!("- {} ({}, {})", clip(&e.sentence, 400), e.family.name(), words::percent(e.contribution));
-            wrapped(out, &line, 10, layout)?;
+            let line = format!("{} ({}, {})", clip(&e.sentence, 400), e.family.name(), words::percent(e.contribution));
+            wrapped_after(out, "          - ", &line, layout)?;
         }
     }
     Ok(())
@@ -140,10 +140,14 @@ fn wrapped(out: &mut dyn Write, text: &str, indent: usize, layout: Layout) -> io
     wrapped_after(out, &" ".repeat(indent), text, layout)
 }
 
-/// The text after `prefix`, wrapped at spaces; further lines are indented as far as the prefix reaches. A word longer
-/// than a line is broken.
 fn wrapped_after(out: &mut dyn Write, prefix: &str, text: &str, layout: Layout) -> io::Result<()> {
-    let indent = prefix.chars().count();
+    write!(out, "{prefix}")?;
+    wrapped_at(out, prefix.chars().count(), text, layout)
+}
+
+/// The text on a line that already has `indent` columns, wrapped at spaces with further lines indented as far. A word
+/// longer than a line is broken.
+fn wrapped_at(out: &mut dyn Write, indent: usize, text: &str, layout: Layout) -> io::Result<()> {
     let room = layout.width.max(40).saturating_sub(indent).max(20);
     let mut lines: Vec<String> = vec![String::new()];
     let mut used = 0;
@@ -169,7 +173,7 @@ fn wrapped_after(out: &mut dyn Write, prefix: &str, text: &str, layout: Layout) 
     }
     for (i, line) in lines.iter().enumerate() {
         if i == 0 {
-            writeln!(out, "{prefix}{line}")?;
+            writeln!(out, "{line}")?;
         } else {
             writeln!(out, "{:indent$}{line}", "")?;
         }
@@ -203,14 +207,17 @@ mod tests {
     #[test]
     fn a_loud_night_tells_each_reported_story() {
         let rows = [sample::anomaly(2), sample::anomaly(1), sample::anomaly(9)];
-        let text = printed(|out| print_night(out, &sample::summary(), &rows, Layout { width: 70, color: false }));
-        assert!(text.starts_with("2026-04-21  00D5g000001AAAA  3 of 214 subjects stand out (89,253 calls)\n"), "{text}");
+        let text = printed(|out| print_night(out, &sample::summary(), &rows, Layout { width: 72, color: false }));
+        assert!(
+            text.starts_with("2026-04-21  00D5g000001AAAA  3 of 214 subjects stand out (89,253 calls)\n"),
+            "{text}"
+        );
         assert!(text.contains("\n  note: volume gate"), "{text}");
         assert!(text.contains("\n  1   96  critical  First calls ever from Germany\n"), "{text}");
         assert!(text.find("\n  1   96").unwrap() < text.find("\n  2   96").unwrap());
         assert!(!text.contains("\n  9"), "the watch list is not printed");
-        assert!(text.contains("- 4,812 calls, usual 900 to 1,500. (novelty, 25 %)"), "{text}");
-        assert!(text.lines().all(|line| line.chars().count() <= 70), "{text}");
+        assert!(text.contains("- 4,812 calls, usual 900 to 1,500. (novelty, 25\u{a0}%)"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 72), "{text}");
     }
 
     #[test]
@@ -219,7 +226,8 @@ mod tests {
         other.org_id = "00D_other".into();
         let mut later = sample::anomaly(1);
         later.date = later.date.plus(1);
-        let text = printed(|out| print_night(out, &sample::summary(), &[other.clone(), later.clone()], Layout::default()));
+        let text =
+            printed(|out| print_night(out, &sample::summary(), &[other.clone(), later.clone()], Layout::default()));
         assert!(!text.contains("Germany"), "{text}");
     }
 
@@ -227,9 +235,19 @@ mod tests {
     fn an_explanation_holds_every_fact() {
         let a = sample::anomaly(1);
         let text = printed(|out| print_explanation(out, &a, Layout::default()));
-        for fact in ["4,812 calls", "1,200 calls", "TID:4712", "198.18.7.9", "2001:db8::7", "acme version 3", "p = 3e-4",
-            "novelty · negative_binomial · calls", "2026-04-21T14:32:00.000Z", &a.anomaly_key, &a.model_digest]
-        {
+        for fact in [
+            "4,812 calls",
+            "1,200 calls",
+            "TID:4712",
+            "198.18.7.9",
+            "2001:db8::7",
+            "acme version 3",
+            "p = 3e-4",
+            "novelty · negative_binomial · calls",
+            "2026-04-21T14:32:00.000Z",
+            &a.anomaly_key,
+            &a.model_digest,
+        ] {
             assert!(text.contains(fact), "{fact} in {text}");
         }
     }
@@ -250,7 +268,9 @@ mod tests {
 
     #[test]
     fn long_words_are_broken_and_lines_indented() {
-        let text = printed(|out| wrapped_after(out, "key  ", &format!("a {} b", "x".repeat(80)), Layout { width: 40, color: false }));
+        let text = printed(|out| {
+            wrapped_after(out, "key  ", &format!("a {} b", "x".repeat(80)), Layout { width: 40, color: false })
+        });
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "key  a");
         assert_eq!(lines[1], format!("     {}", "x".repeat(35)));

@@ -34,7 +34,11 @@ pub fn one_in(p: f64) -> String {
         // Rounding must not print "1,000 million".
         if n >= 0.9995 * size {
             let n = n / size;
-            return if n < 9.95 { format!("1 in {n:.1} {word}").replace(".0 ", " ") } else { format!("1 in {n:.0} {word}") };
+            return if n < 9.95 {
+                format!("1 in {n:.1} {word}").replace(".0 ", " ")
+            } else {
+                format!("1 in {n:.0} {word}")
+            };
         }
     }
     if n < 9.95 {
@@ -44,9 +48,9 @@ pub fn one_in(p: f64) -> String {
     format!("1 in {}", thousands(((n / step).round() * step) as u64))
 }
 
-/// A share 0..=1 as a whole percentage.
+/// A share 0..=1 as a whole percentage; the space does not break.
 pub fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
+    format!("{:.0}\u{a0}%", share * 100.0)
 }
 
 /// The score without needless digits.
@@ -88,7 +92,7 @@ mod tests {
         assert_eq!(thousands(999), "999");
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(count(1, "night"), "1 night");
-        assert_eq!(percent(0.625), "62 %");
+        assert_eq!(percent(0.625), "62\u{a0}%");
         assert_eq!(score(84.9), "84", "84.9 is not critical");
     }
 
