@@ -194,8 +194,10 @@ pub struct Anomaly {
     /// Countries involved, the oddest first.
     pub countries: Vec<String>,
     /// Start of the window, ms since the epoch, within `date`.
+    #[serde(with = "crate::date::rfc3339")]
     pub window_start: i64,
     /// End of the window, ms since the epoch, within `date`.
+    #[serde(with = "crate::date::rfc3339")]
     pub window_end: i64,
     /// A short headline.
     pub title: String,

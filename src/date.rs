@@ -94,6 +94,28 @@ pub fn format_ms(ms: i64) -> String {
         .map_or_else(|_| ms.to_string(), |t| t.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }
 
+/// The milliseconds since the epoch of an RFC 3339 time; digits beyond milliseconds are cut off.
+pub fn parse_ms(s: &str) -> Option<i64> {
+    s.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+}
+
+/// Serde form of milliseconds since the epoch: RFC 3339 text, as [`format_ms`] writes it.
+pub mod rfc3339 {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes the time as text.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde's `with` calls")]
+    pub fn serialize<S: Serializer>(ms: &i64, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&super::format_ms(*ms))
+    }
+
+    /// Reads the time from text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<i64, D::Error> {
+        let text = String::deserialize(d)?;
+        super::parse_ms(&text).ok_or_else(|| serde::de::Error::custom("expected an RFC 3339 time"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +139,8 @@ mod tests {
     #[test]
     fn times_print_with_milliseconds() {
         assert_eq!(format_ms(1_760_034_877_652), "2025-10-09T18:34:37.652Z");
+        assert_eq!(parse_ms("2025-10-09T18:34:37.652Z"), Some(1_760_034_877_652));
+        assert_eq!(parse_ms("2025-10-09T20:34:37.652+02:00"), Some(1_760_034_877_652));
+        assert_eq!(parse_ms("yesterday"), None);
     }
 }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod date;
 pub mod detectors;
 pub mod error;
+pub mod evaluation;
 pub mod events;
 pub mod explain;
 pub mod features;
@@ -16,6 +17,7 @@ pub mod fsutil;
 pub mod fusion;
 pub mod models;
 pub mod pipeline;
+pub mod report;
 pub mod seed;
 pub mod tables;
 

@@ -1,0 +1,121 @@
+//! Rows for the tests of every form: one ordinary, one hostile.
+
+use crate::anomaly::{Anomaly, Category, Evidence, NightSummary, RunInfo, Severity, Status, SubjectType, anomaly_key};
+use crate::date::Date;
+use crate::features::catalog::Family;
+
+/// 2026-04-21, a Tuesday.
+pub(crate) fn date() -> Date {
+    "2026-04-21".parse().unwrap()
+}
+
+pub(crate) fn summary() -> NightSummary {
+    NightSummary {
+        date: date(),
+        org_id: "00D5g000001AAAA".into(),
+        events: 89_253,
+        subjects: 214,
+        reported: 3,
+        cold_users: 2,
+        notes: vec!["volume gate: 89,253 events, usual 40,000–60,000".into()],
+    }
+}
+
+pub(crate) fn run() -> RunInfo {
+    RunInfo {
+        format_version: 1,
+        engine_version: "0.1.0".into(),
+        model_name: "acme".into(),
+        model_version: 3,
+        model_digest: "5f".repeat(32),
+        input_digest: "a1".repeat(32),
+        in_sample: false,
+        nights: vec![summary()],
+        missing_dates: vec![],
+    }
+}
+
+pub(crate) fn evidence(family: Family) -> Evidence {
+    Evidence {
+        family,
+        detector: "negative_binomial".into(),
+        feature: "calls".into(),
+        observed: "4,812 calls".into(),
+        expected: "1,200 calls".into(),
+        low: 900.0,
+        high: 1500.0,
+        p_value: 0.0003,
+        contribution: 0.25,
+        sentence: "4,812 calls, usual 900 to 1,500.".into(),
+    }
+}
+
+pub(crate) fn anomaly(rank: u32) -> Anomaly {
+    let user = "0055g00000AAAAA".to_owned();
+    let start = date().start_ms() + 14 * 3_600_000 + 32 * 60_000;
+    Anomaly {
+        date: date(),
+        rank,
+        reported: rank <= 3,
+        subject_id: user.clone(),
+        user_ids: vec![user.clone()],
+        anomaly_key: anomaly_key("00D5g000001AAAA", SubjectType::UserDay, &user, date()),
+        score: 96.5,
+        severity: Severity::Critical,
+        p_value: 4.0e-7,
+        q_value: 0.0001,
+        status: Status::New,
+        category: Category::Identity,
+        subject_type: SubjectType::UserDay,
+        org_id: "00D5g000001AAAA".into(),
+        user_id: Some(user),
+        user_name: Some("Marketing Automation".into()),
+        app_id: None,
+        app_name: Some("Drift".into()),
+        source_ips: vec!["198.18.7.9".into(), "2001:db8::7".into()],
+        countries: vec!["DE".into()],
+        window_start: start,
+        window_end: start + 3_600_000,
+        title: "First calls ever from Germany".into(),
+        story: "At 14:32 UTC Marketing Automation began calling from 198.18.7.9 (Germany), never seen for this org; \
+                volume was normal."
+            .into(),
+        event_count: 4_812,
+        error_count: 12,
+        evidence: vec![evidence(Family::Novelty), evidence(Family::Count)],
+        request_ids: vec!["TID:4711".into(), "TID:4712".into()],
+        model_name: "acme".into(),
+        model_version: 3,
+        model_digest: "5f".repeat(32),
+        engine_version: "0.1.0".into(),
+    }
+}
+
+/// The text that every output has to survive.
+pub(crate) const HOSTILE: &str = "=<script>alert(1)</script>\u{202e}\u{1b}[2J\"'\r\n,;&\0\u{feff}";
+
+pub(crate) fn hostile(rank: u32) -> Anomaly {
+    let long = format!("{HOSTILE}{}", "A".repeat(65_536));
+    Anomaly {
+        rank,
+        subject_id: HOSTILE.into(),
+        user_ids: vec![HOSTILE.into()],
+        user_id: None,
+        user_name: Some(long),
+        app_id: Some("-1".into()),
+        source_ips: vec![HOSTILE.into()],
+        countries: vec![],
+        title: HOSTILE.into(),
+        story: HOSTILE.into(),
+        evidence: vec![Evidence {
+            detector: HOSTILE.into(),
+            feature: HOSTILE.into(),
+            observed: HOSTILE.into(),
+            expected: HOSTILE.into(),
+            sentence: HOSTILE.into(),
+            ..evidence(Family::Novelty)
+        }],
+        request_ids: vec![HOSTILE.into()],
+        ..anomaly(rank)
+    }
+}
