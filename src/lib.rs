@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod date;
 pub mod detectors;
+pub mod enrich;
 pub mod error;
 pub mod evaluation;
 pub mod events;

@@ -1,3 +1,294 @@
-//! Canonical events in, feature rows out.
+//! Canonical events in, feature rows out: everything that is known about one organisation's day, as a pure function
+//! of its events.
+//!
+//! `day` brings the events into a canonical order and replaces text by numbers that sort as the text does; `user`
+//! makes the rows of users, `session` those of sessions, `rollup` those of apps, addresses and the organisation; `tally`
+//! and `math` are what they count with. All sums are integers, and the few fractions are folded in canonical row
+//! order and rounded to a millionth, so that input order and number of threads never reach a bit of the result.
 
 pub mod catalog;
+mod day;
+mod math;
+#[cfg(all(test, feature = "frame"))]
+mod reference;
+mod rollup;
+mod session;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod user;
+
+use rayon::prelude::*;
+
+use crate::date::Date;
+use crate::enrich::Place;
+use crate::events::action::Action;
+use crate::events::batch::Events;
+use crate::tables::{DayTables, FeatureTable, HourRow, SessionKey, Sym, ValueKind, ValueRow};
+use catalog::Feature;
+use day::{Day, Texts};
+use tally::NO_ROW;
+
+/// What to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// User-day and session rows alone, without texts of requests.
+    Rows,
+    /// All that the store keeps.
+    Full,
+}
+
+/// How to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// A gap of this many milliseconds or more starts a new session.
+    pub session_gap_ms: u32,
+    /// What to compute.
+    pub scope: Scope,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { session_gap_ms: 30 * 60_000, scope: Scope::Full }
+    }
+}
+
+/// One step of a session, or several equal ones in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token {
+    /// Row in [`DayTables::session`].
+    pub session: u32,
+    /// Verb class.
+    pub action: Action,
+    /// First object, by text (0 if none).
+    pub entity: Sym,
+    /// HTTP status by hundreds: 1..=5, 0 if unknown (see [`status_class`]).
+    pub status_class: u8,
+    /// Time since the call before (see [`gap_bucket`]).
+    pub gap: u8,
+    /// How many such calls in a row.
+    pub run: u32,
+    /// Request id of the first of them (0 if it has none).
+    pub request_id: Sym,
+}
+
+/// HTTP status by hundreds, 1..=5; anything else is 0.
+pub fn status_class(status: u16) -> u8 {
+    let class = status / 100;
+    if (1..=5).contains(&class) { class as u8 } else { 0 }
+}
+
+/// Time since the call before on a logarithmic scale: 0 for a session's first call, then 1 below 10 ms, 2 below
+/// 100 ms and so on to 7 from 1000 s.
+pub fn gap_bucket(gap_ms: Option<u32>) -> u8 {
+    gap_ms.map_or(0, |gap| 1 + gap.max(1).ilog10().min(6) as u8)
+}
+
+/// What [`compute`] makes of a day. Tokens name texts of `tables`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DayFeatures {
+    /// Rows, values and hours.
+    pub tables: DayTables,
+    /// Steps of all sessions, in order.
+    pub tokens: Vec<Token>,
+}
+
+/// The features of one organisation's UTC date. `events` must all be of that organisation and date, in any order;
+/// `place` says what is known about a client address and is asked once for each.
+pub fn compute(
+    org_id: &str,
+    date: Date,
+    events: &Events,
+    place: &(dyn Fn(&str) -> Place + Sync),
+    options: &Options,
+) -> DayFeatures {
+    let day = Day::prepare(date, events, place);
+    let full = options.scope == Scope::Full;
+    let chunks = user::chunks(&day);
+    let (parts, rollups) = rayon::join(
+        || -> Vec<user::Chunk> {
+            chunks
+                .into_par_iter()
+                .map_init(|| user::Scratch::new(&day), |scratch, users| user::compute(&day, users, options, scratch))
+                .collect()
+        },
+        || full.then(|| rollup::compute(&day)),
+    );
+    assemble(org_id, &day, parts, rollups)
+}
+
+/// Where each kind of text begins among the symbols; number 0 of every kind is the empty text.
+struct Symbols {
+    text: Vec<String>,
+    base: [u32; 15],
+    users: u32,
+    names: u32,
+}
+
+impl Symbols {
+    fn new(day: &Day<'_>) -> Self {
+        let mut text = vec![String::new()];
+        let mut add = |texts: &Texts| {
+            let base = text.len() as u32;
+            text.extend(texts.iter().skip(1).map(str::to_owned));
+            base
+        };
+        let users = add(&day.users);
+        let names = add(&day.names);
+        let entities = add(&day.entities);
+        let channels = add(&day.channels);
+        let base = ValueKind::ALL.map(|kind| match kind {
+            ValueKind::Ip => add(&day.ips),
+            ValueKind::Network => add(&day.networks),
+            ValueKind::Country => add(&day.countries),
+            ValueKind::Asn => add(&day.asns),
+            ValueKind::NetworkClass => add(&day.classes),
+            ValueKind::App => add(&day.apps),
+            ValueKind::Client => add(&day.clients),
+            ValueKind::Channel => channels,
+            ValueKind::ApiFamily => add(&day.families),
+            ValueKind::ApiVersion => add(&day.channel_versions),
+            ValueKind::Resource => add(&day.resources),
+            ValueKind::Entity => entities,
+            ValueKind::Action => add(&Texts::sorted(day::ACTIONS_BY_NAME.iter().map(|a| a.name()))),
+            ValueKind::ActionEntity => 0, // named as they are met
+            ValueKind::HttpMethod => add(&day.methods),
+        });
+        Self { text, base, users, names }
+    }
+
+    fn of(base: u32, code: u32) -> Sym {
+        if code == 0 { 0 } else { base + code - 1 }
+    }
+
+    fn value(&self, kind: ValueKind, code: u32) -> Sym {
+        Self::of(self.base[kind as usize], code)
+    }
+}
+
+fn table(columns: &'static [Feature]) -> FeatureTable {
+    FeatureTable { columns, ..FeatureTable::default() }
+}
+
+fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Option<rollup::Rollups>) -> DayFeatures {
+    let mut symbols = Symbols::new(day);
+    let mut pairs = vec![0_u32; if rollups.is_some() { day::ACTIONS_BY_NAME.len() * day.entities.len() } else { 0 }];
+    let mut requests = vec![0_u32; if rollups.is_some() { day.rows.len() } else { 0 }];
+    let mut tables = DayTables {
+        org_id: org_id.to_owned(),
+        date: day.date,
+        user_day: table(catalog::user_day::FEATURES),
+        session: table(catalog::session::FEATURES),
+        app_day: table(catalog::app_day::FEATURES),
+        ip_day: table(catalog::ip_day::FEATURES),
+        org_day: table(catalog::org_day::FEATURES),
+        ..DayTables::default()
+    };
+    let mut tokens = Vec::with_capacity(parts.iter().map(|p| p.tokens.len()).sum());
+    tables.values.reserve(parts.iter().map(|p| p.values.len()).sum());
+    tables.hours.reserve(parts.iter().map(|p| p.hours.len()).sum());
+    tables.session.values.reserve(parts.iter().map(|p| p.session_values.len()).sum());
+    let start_ms = day.date.start_ms();
+    for part in parts {
+        let (first_user, first_session) = (tables.user_day.ids.len() as u32, tables.session.ids.len() as u32);
+        tables.user_day.ids.extend(part.users.iter().map(|u| Symbols::of(symbols.users, u.user)));
+        tables.user_day.names.extend(part.users.iter().map(|u| Symbols::of(symbols.names, u.name)));
+        tables.user_day.values.extend_from_slice(&part.user_values);
+        tables.session.values.extend_from_slice(&part.session_values);
+        for session in &part.sessions {
+            let user = tables.user_day.ids[(first_user + session.user) as usize];
+            let id = session_id(&symbols.text[user as usize], session.start, session.ordinal);
+            tables.session.ids.push(symbols.text.len() as u32);
+            tables.session.names.push(tables.user_day.names[(first_user + session.user) as usize]);
+            symbols.text.push(id);
+            tables.session_keys.push(SessionKey {
+                user: first_user + session.user,
+                channel: symbols.value(ValueKind::Channel, session.channel),
+                ip: symbols.value(ValueKind::Ip, session.ip),
+                start_ms: start_ms + i64::from(session.start),
+                end_ms: start_ms + i64::from(session.end),
+            });
+        }
+        let mut request = |text: &mut Vec<String>, row: u32| -> Sym {
+            if row == NO_ROW {
+                return 0;
+            }
+            let known = &mut requests[row as usize];
+            if *known == 0 {
+                *known = text.len() as u32;
+                text.push(day.request_id(row).to_owned());
+            }
+            *known
+        };
+        for value in &part.values {
+            let sym = if value.kind == ValueKind::ActionEntity {
+                let known = &mut pairs[value.code as usize];
+                if *known == 0 {
+                    *known = symbols.text.len() as u32;
+                    symbols.text.push(day.action_entity(value.code));
+                }
+                *known
+            } else {
+                symbols.value(value.kind, value.code)
+            };
+            tables.values.push(ValueRow {
+                user: first_user + value.user,
+                kind: value.kind,
+                value: sym,
+                calls: value.uses.calls,
+                errors: value.uses.errors,
+                first_ms: start_ms + i64::from(value.uses.first),
+                last_ms: start_ms + i64::from(value.uses.last),
+                request_ids: value.uses.requests.map(|row| request(&mut symbols.text, row)),
+            });
+        }
+        tables.hours.extend(part.hours.iter().map(|h| HourRow {
+            user: first_user + h.user,
+            channel: symbols.value(ValueKind::Channel, h.channel),
+            half_hour: h.half_hour,
+            calls: h.calls,
+            errors: h.errors,
+        }));
+        for token in &part.tokens {
+            let request_id = request(&mut symbols.text, token.row);
+            tokens.push(Token {
+                session: first_session + token.session,
+                action: token.action,
+                entity: symbols.value(ValueKind::Entity, token.entity),
+                status_class: token.status_class,
+                gap: token.gap,
+                run: token.run,
+                request_id,
+            });
+        }
+    }
+    if let Some(rollups) = rollups {
+        let fill = |table: &mut FeatureTable, kind: ValueKind, rows: rollup::Rows| {
+            table.ids = rows.codes.iter().map(|&code| symbols.value(kind, code)).collect();
+            table.names = vec![0; rows.codes.len()];
+            table.values = rows.values;
+        };
+        fill(&mut tables.app_day, ValueKind::Channel, rollups.app_day);
+        fill(&mut tables.ip_day, ValueKind::Ip, rollups.ip_day);
+        tables.org_day.ids = vec![symbols.text.len() as u32];
+        tables.org_day.names = vec![0];
+        tables.org_day.values = rollups.org_day;
+        symbols.text.push(org_id.to_owned());
+    }
+    if tables.org_day.ids.first().is_some_and(|_| org_id.is_empty()) {
+        tables.org_day.ids = vec![0];
+    }
+    tables.text = symbols.text;
+    DayFeatures { tables, tokens }
+}
+
+/// `<user_id>/<first call hh:mm:ss.mmm>/<n>`, n counting from 1 the user's sessions that start in that millisecond.
+fn session_id(user: &str, start: u32, ordinal: u32) -> String {
+    use std::io::Write;
+    let (seconds, ms) = (start / 1000, start % 1000);
+    let mut id = Vec::with_capacity(user.len() + 18);
+    id.extend_from_slice(user.as_bytes());
+    write!(id, "/{:02}:{:02}:{:02}.{ms:03}/{ordinal}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+        .expect("writing to memory cannot fail");
+    String::from_utf8(id).expect("made of text")
+}
