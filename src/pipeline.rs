@@ -648,3 +648,7 @@ impl<'a> Scorer<'a> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "pipeline_tests.rs"]
+mod tests;

@@ -114,7 +114,7 @@ impl CountCell {
     /// new normal (contamination guard).
     pub fn learn(&mut self, y: f64, season: f64, prior: CountPrior) {
         let predictive = self.predict(prior, season, 0);
-        let y = if self.days() >= 3.0 { y.min(predictive.mean + 5.0 * predictive.sd() + 3.0) } else { y };
+        let y = if self.days() >= 3.0 { y.min(predictive.mean + 3.5 * predictive.sd() + 2.0) } else { y };
         let residual = y - predictive.mean;
         if self.days() >= 3.0 {
             self.excess += residual * residual - predictive.mean;
@@ -216,7 +216,7 @@ impl RateCell {
             return;
         }
         let p = self.predict(prior, 0);
-        let k = if self.days >= 3.0 { k.min(n * (p.mean + 5.0 * p.sd(n)) + 3.0) } else { k };
+        let k = if self.days >= 3.0 { k.min(n * (p.mean + 3.0 * p.sd(n)) + 1.0) } else { k };
         let (variance, residual) = (p.mean * (1.0 - p.mean), k - n * p.mean);
         if self.days >= 3.0 {
             self.excess += residual * residual - n * variance;

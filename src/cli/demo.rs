@@ -22,7 +22,8 @@ use crate::store::Store;
 use crate::tables::DayTables;
 
 /// The attacks and look-alikes of the demo: one of each category, and two that must stay quiet.
-const SCENARIOS: [&str; 8] = ["S3@high", "S4@high", "S8@high", "S11@high", "S1@high", "S12@high", "B2@medium", "B8@medium"];
+const SCENARIOS: [&str; 8] =
+    ["S3@high", "S4@high", "S8@high", "S11@high", "S1@high", "S12@high", "B2@medium", "B8@medium"];
 
 /// Seed of the demo's organisation. Nothing depends on it being this one.
 const SEED: u64 = 20;
@@ -37,7 +38,9 @@ pub(super) fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<()> {
     let dir = args.out.clone().unwrap_or_else(|| PathBuf::from("quietwatch-demo"));
     prepare(&dir)?;
     let mut say = |text: &str| writeln!(out, "{text}").map_err(cannot_print);
-    say("1. A made-up organisation: integrations, people, offices, six weeks of API calls, and attacks in the last two.")?;
+    say(
+        "1. A made-up organisation: integrations, people, offices, six weeks of API calls, and attacks in the last two.",
+    )?;
     let simulated = dir.join("simulated");
     let options = Options {
         preset: simulate::Preset::Small,
@@ -45,7 +48,11 @@ pub(super) fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<()> {
         days: None,
         start: super::simulate::default_start(),
         seed: Seed(SEED),
-        scenarios: SCENARIOS.iter().map(|s| simulate::parse_scenarios(s)).collect::<Result<Vec<_>>>()?.concat(),
+        scenarios: SCENARIOS
+            .iter()
+            .map(|s| simulate::ScenarioSpec::parse_list(s))
+            .collect::<Result<Vec<_>>>()?
+            .concat(),
         format: Format::Csv,
     };
     let summary = simulate::run(&options, &simulated, &mut |_, _| {})?;
@@ -104,20 +111,29 @@ fn prepare(dir: &Path) -> Result<()> {
 
 /// What was planted, and what became of it.
 fn found_and_missed(out: &mut dyn Write, simulated: &Path, info: &RunInfo, anomalies: &[Anomaly]) -> Result<()> {
-    let labels = evaluation::labels::read(&simulated.join("labels.csv"))?;
-    let evaluation = evaluation::evaluate(Some(info), anomalies, &labels);
+    let labels = super::evaluate::read_labels(&simulated.join("labels.csv"))?;
+    let evaluation = evaluation::evaluate(info, anomalies, &labels);
     writeln!(out, "\nWhat was planted, and what became of it (top 10 = within the first ten of its night):\n")
         .map_err(cannot_print)?;
-    let mut table = terminal::table(&["", "scenario", "reported", "best rank", "score", "first night"]);
-    for incident in &evaluation.incidents {
+    let mut table = terminal::table(&["", "scenario", "outcome", "best rank", "score", "first night"]);
+    for (incident, benign) in
+        evaluation.attacks.iter().map(|i| (i, false)).chain(evaluation.look_alikes.iter().map(|i| (i, true)))
+    {
         let title = simulate::catalog().iter().find(|c| c.id == incident.scenario).map_or("", |c| c.title);
+        let verdict = match (benign, incident.found_reported, incident.found_top10) {
+            (false, true, _) => "found, reported",
+            (false, false, true) => "found in the top 10",
+            (false, false, false) => "missed",
+            (true, true, _) => "reported (false alarm)",
+            (true, false, _) => "kept quiet",
+        };
         let row = [
             incident.scenario.clone(),
-            format!("{title}{}", if incident.benign { " (benign: should stay quiet)" } else { "" }),
-            if incident.reported { "yes" } else { "no" }.to_owned(),
+            format!("{title}{}", if benign { " (benign)" } else { "" }),
+            verdict.to_owned(),
             incident.best_rank.map_or("-".into(), |r| r.to_string()),
             incident.best_score.map_or("-".into(), |s| format!("{s:.0}")),
-            incident.first_found.map_or("-".into(), |d| d.to_string()),
+            incident.first_alert.or(incident.first_top10).map_or("-".into(), |d| d.to_string()),
         ];
         terminal::add_row(&mut table, row);
     }
@@ -128,7 +144,8 @@ fn found_and_missed(out: &mut dyn Write, simulated: &Path, info: &RunInfo, anoma
 fn capture(out: &mut dyn Write, dir: &Path) -> Result<()> {
     let places = [PathBuf::from(CAPTURE), Path::new(env!("CARGO_MANIFEST_DIR")).join(CAPTURE)];
     let Some(folder) = places.iter().find(|p| p.is_dir()) else {
-        return writeln!(out, "   {CAPTURE} is not here; run the demo from a clone to see this part.").map_err(cannot_print);
+        return writeln!(out, "   {CAPTURE} is not here; run the demo from a clone to see this part.")
+            .map_err(cannot_print);
     };
     let config: Config = Layers::default().resolve()?;
     let input = InputArgs {
@@ -137,12 +154,8 @@ fn capture(out: &mut dyn Write, dir: &Path) -> Result<()> {
         ..InputArgs::default()
     };
     let (store, report) = input.ingest(&config, Store::create(&dir.join("capture-store"))?, true)?;
-    writeln!(
-        out,
-        "   {} files, {} events, {} rows set aside\n",
-        report.files, report.events, report.quarantined
-    )
-    .map_err(cannot_print)?;
+    writeln!(out, "   {} files, {} events, {} rows set aside\n", report.files, report.events, report.quarantined)
+        .map_err(cannot_print)?;
     let days: Vec<DayTables> =
         store.list()?.into_iter().map(|(date, org)| Days::load(&store, &org, date)).collect::<Result<_>>()?;
     let mut rows: Vec<(f64, [String; 7])> = Vec::new();

@@ -11,8 +11,16 @@ use args::Command;
 
 pub mod args;
 mod config;
+mod demo;
+mod evaluate;
+mod explain;
+mod features;
+mod input;
 mod models;
+mod score;
+mod simulate;
 pub mod terminal;
+mod train;
 
 /// Runs one command; the result goes to `out`, messages go to standard error.
 pub fn run(args: Args, out: &mut dyn Write) -> Result<ExitCode> {
@@ -20,13 +28,13 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<ExitCode> {
     match args.command {
         Command::Models { command } => models::run(&command, out)?,
         Command::Config { command } => config::run(&command, out)?,
-        Command::Demo(_)
-        | Command::Simulate(_)
-        | Command::Features(_)
-        | Command::Train(_)
-        | Command::Score(_)
-        | Command::Evaluate(_)
-        | Command::Explain(_) => return Err(Error::new(Kind::Usage, "this build does not have the command yet")),
+        Command::Demo(args) => demo::run(&args, out)?,
+        Command::Simulate(args) => simulate::run(&args, out)?,
+        Command::Features(args) => features::run(&args, out)?,
+        Command::Train(args) => train::run(&args, out)?,
+        Command::Score(args) => return score::run(&args, out),
+        Command::Evaluate(args) => evaluate::run(&args, out)?,
+        Command::Explain(args) => explain::run(&args, out)?,
     }
     Ok(ExitCode::SUCCESS)
 }

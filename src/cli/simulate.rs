@@ -13,7 +13,7 @@ use crate::simulate::{self, Format, Options, ScenarioSpec};
 pub(super) fn run(args: &SimulateArgs, out: &mut dyn Write) -> Result<()> {
     let mut scenarios: Vec<ScenarioSpec> = Vec::new();
     for text in &args.scenarios {
-        scenarios.extend(simulate::parse_scenarios(text)?);
+        scenarios.extend(ScenarioSpec::parse_list(text)?);
     }
     let options = Options {
         preset: match args.preset {

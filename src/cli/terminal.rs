@@ -66,6 +66,13 @@ pub fn colours() -> bool {
     stdout().is_terminal() && !said("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// Columns of the terminal, or 100 where there is none (a pipe, a file).
+pub fn width() -> usize {
+    let asked = std::env::var("COLUMNS").ok().and_then(|c| c.parse::<usize>().ok());
+    let seen = terminal_size::terminal_size().map(|(columns, _)| usize::from(columns.0));
+    asked.or(seen).unwrap_or(100).clamp(60, 140)
+}
+
 /// A severity as text, coloured if `coloured`.
 pub fn severity(severity: Severity, coloured: bool) -> String {
     let colour = match severity {

@@ -25,12 +25,8 @@ pub(super) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<()> {
             "user_days": trained.user_days, "metrics": trained.metrics, "notes": trained.notes });
         return print_json(out, &body);
     }
-    writeln!(
-        out,
-        "version {version}: {} events, {} user-days, {from} to {until}",
-        trained.events, trained.user_days
-    )
-    .map_err(cannot_print)?;
+    writeln!(out, "version {version}: {} events, {} user-days, {from} to {until}", trained.events, trained.user_days)
+        .map_err(cannot_print)?;
     trained.notes.iter().try_for_each(|note| writeln!(out, "note: {note}").map_err(cannot_print))
 }
 
@@ -92,8 +88,14 @@ fn card(m: &Manifest) -> String {
         line(format!("| {} | {value:.4} |", name.replace('_', " ")));
     }
     line(String::new());
-    line("Meant for: ranking user-days, apps, addresses and organisations of these logs by how much they differ from".into());
-    line("their own past and their peers. Not meant for: judging people. A score says \"unusual\", never \"guilty\".".into());
+    line(
+        "Meant for: ranking user-days, apps, addresses and organisations of these logs by how much they differ from"
+            .into(),
+    );
+    line(
+        "their own past and their peers. Not meant for: judging people. A score says \"unusual\", never \"guilty\"."
+            .into(),
+    );
     line(String::new());
     line("p-values are calibrated on the last training nights, each scored by what the days before it taught.".into());
     for note in &m.notes {

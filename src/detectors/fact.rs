@@ -61,6 +61,8 @@ pub enum Fact {
     NewShare {
         /// Kind of the values.
         kind: ValueKind,
+        /// The new values with the most calls.
+        values: Vec<String>,
         /// Calls on new values.
         hits: f64,
         /// All calls with a value of this kind.

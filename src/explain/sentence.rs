@@ -97,18 +97,19 @@ pub fn say(fact: &Fact) -> Said {
             ),
         },
         Fact::New { kind: k, values, expected } => say_new(*k, values, *expected),
-        Fact::NewShare { kind: k, hits, calls, expected } => Said {
+        Fact::NewShare { kind: k, values, hits, calls, expected } => Said {
             feature: format!("share on new {}", kind(*k, true)),
             observed: percent(hits / calls.max(1.0)),
             expected: percent(*expected),
             low: 0.0,
             high: *expected,
             sentence: format!(
-                "{} of {} calls ({}) used {} that this user had never used before, usual {}.",
+                "{} of {} calls ({}) used {} never used by this user before ({}), usual {}.",
                 number(*hits),
                 number(*calls),
                 percent(hits / calls.max(1.0)),
                 kind(*k, true),
+                list(&values.iter().map(|v| name(v)).collect::<Vec<_>>()),
                 percent(*expected)
             ),
         },

@@ -443,7 +443,8 @@ impl<'a> Combo<'a> {
 /// Distinct combinations of (app name, app id, client, family, version), and that of each event.
 fn combinations(events: &Events) -> (Vec<[u32; 5]>, Vec<u32>) {
     let columns: [&TextColumn; 5] =
-        [Field::AppName, Field::AppId, Field::ClientName, Field::ApiFamily, Field::ApiVersion].map(|f| events.column(f));
+        [Field::AppName, Field::AppId, Field::ClientName, Field::ApiFamily, Field::ApiVersion]
+            .map(|f| events.column(f));
     let mut known: FxHashMap<[u32; 5], u32> = FxHashMap::default();
     let mut combos = Vec::new();
     let mut last = ([u32::MAX; 5], 0);
@@ -494,9 +495,8 @@ fn ms_of_day(date: Date, ms: i64) -> u32 {
 
 /// (ms of day, event), by time.
 fn by_time(date: Date, events: &Events) -> Vec<(u32, u32)> {
-    let mut order: Vec<(u32, u32)> = (events.timestamp_ms.iter().enumerate())
-        .map(|(event, &ms)| (ms_of_day(date, ms), event as u32))
-        .collect();
+    let mut order: Vec<(u32, u32)> =
+        (events.timestamp_ms.iter().enumerate()).map(|(event, &ms)| (ms_of_day(date, ms), event as u32)).collect();
     if !order.is_sorted_by_key(|&(ms, _)| ms) {
         order.par_sort_unstable();
     }

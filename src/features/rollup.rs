@@ -22,10 +22,7 @@ pub(super) struct Rollups {
 
 /// Roll-ups of a day. Calls without an address or without any channel have no row there.
 pub(super) fn compute(day: &Day<'_>) -> Rollups {
-    let ((app_day, ip_day), org_day) = rayon::join(
-        || rayon::join(|| by_app(day), || by_ip(day)),
-        || org(day),
-    );
+    let ((app_day, ip_day), org_day) = rayon::join(|| rayon::join(|| by_app(day), || by_ip(day)), || org(day));
     Rollups { app_day, ip_day, org_day }
 }
 
@@ -79,15 +76,8 @@ fn by_app(day: &Day<'_>) -> Rows {
     let (order, ends) = grouped(&day.rows, day.channels.len(), |row| row.channel);
     let mut out = Rows::default();
     for channel in 1..day.channels.len() {
-        for seen in [
-            &mut users,
-            &mut ips,
-            &mut networks,
-            &mut countries,
-            &mut entities,
-            &mut resources,
-            &mut versions,
-        ] {
+        for seen in [&mut users, &mut ips, &mut networks, &mut countries, &mut entities, &mut resources, &mut versions]
+        {
             seen.clear();
         }
         let mut totals = Totals::default();

@@ -153,9 +153,8 @@ fn features(day: &Day<'_>, calls: std::ops::Range<usize>, s: &mut Scratch) -> [f
             s.gaps.push(row.ms - b.ms);
             pairs[b.action as usize] |= 1 << row.action as u32;
         }
-        let number = |column: usize| -> i64 {
-            day.events.numbers[column].get(row.event as usize).copied().unwrap_or(0).max(0)
-        };
+        let number =
+            |column: usize| -> i64 { day.events.numbers[column].get(row.event as usize).copied().unwrap_or(0).max(0) };
         response_bytes = response_bytes.saturating_add(number(1));
         row_count = row_count.saturating_add(number(2));
         before = Some(row);
@@ -168,9 +167,8 @@ fn features(day: &Day<'_>, calls: std::ops::Range<usize>, s: &mut Scratch) -> [f
     let mut out = [0.0; f::COUNT];
     let mut set = |column: usize, value: u32| out[column] = f64::from(value);
     let count = |a: Action| actions[a as usize];
-    let action = |wanted: fn(Action) -> bool| -> u32 {
-        Action::ALL.into_iter().filter(|a| wanted(*a)).map(count).sum()
-    };
+    let action =
+        |wanted: fn(Action) -> bool| -> u32 { Action::ALL.into_iter().filter(|a| wanted(*a)).map(count).sum() };
     let outcome = |o: Outcome| outcomes[o as usize];
     set(f::CALLS, total);
     set(f::DURATION_S, span / 1000);

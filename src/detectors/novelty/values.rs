@@ -152,6 +152,10 @@ fn inspect_kind(s: &UserDay<'_>, kind: ValueKind, rows: &[ValueRow], slot: usize
     let usual = cell.new_calls.predict(RatePrior { mean: 0.01, rho: 0.05 }, 0);
     out.put(slot + 2, usual.ln_at_least(fresh_calls, calls), || Fact::NewShare {
         kind,
+        values: {
+            news.sort_by(|a, b| b.1.calls.cmp(&a.1.calls).then(a.1.value.cmp(&b.1.value)));
+            news.iter().take(3).map(|(_, v, _)| s.day.text(v.value).to_owned()).collect()
+        },
         hits: fresh_calls,
         calls,
         expected: usual.mean,

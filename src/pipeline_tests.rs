@@ -1,0 +1,201 @@
+//! The whole flow without files: made-up days in memory, trained and scored.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use rand::RngExt;
+
+use super::{Days, Night, Scorer, train};
+use crate::anomaly::Status;
+use crate::config::Settings;
+use crate::date::Date;
+use crate::enrich::Place;
+use crate::error::{Error, Kind, Result};
+use crate::events::action::Action;
+use crate::events::batch::{Events, Field};
+use crate::features::{Options, compute};
+use crate::seed::Seed;
+use crate::tables::DayTables;
+
+const FIRST: i32 = 20_458;
+const DAYS: i32 = 40;
+const USERS: usize = 30;
+
+/// Days in memory.
+struct Memory {
+    days: BTreeMap<(Date, String), DayTables>,
+    kept: Mutex<BTreeMap<(String, Date), String>>,
+}
+
+impl Days for Memory {
+    fn list(&self) -> Result<Vec<(Date, String)>> {
+        Ok(self.days.keys().cloned().collect())
+    }
+
+    fn load(&self, org: &str, date: Date) -> Result<DayTables> {
+        self.days.get(&(date, org.to_owned())).cloned().ok_or_else(|| Error::new(Kind::NoData, "no such day"))
+    }
+
+    fn digest(&self, org: &str, date: Date) -> Result<String> {
+        Ok(blake3::hash(format!("{:?}", self.load(org, date)?).as_bytes()).to_hex().to_string())
+    }
+
+    fn kept_night(&self, model: &str, date: Date) -> Result<Option<String>> {
+        Ok(self.kept.lock().unwrap().get(&(model.to_owned(), date)).cloned())
+    }
+
+    fn keep_night(&self, model: &str, date: Date, text: &str) -> Result<()> {
+        self.kept.lock().unwrap().insert((model.to_owned(), date), text.to_owned());
+        Ok(())
+    }
+}
+
+/// What is odd about one user from a date on.
+#[derive(Clone, Copy, PartialEq)]
+enum Odd {
+    Nothing,
+    /// Half of the calls come from another country.
+    Country,
+    /// Six of ten calls go to objects never used before; volume, hours and address are as usual.
+    Objects,
+    /// The calls come twelve hours later.
+    Hours,
+    /// Failures climb by three points a day.
+    Errors,
+}
+
+/// A day of a calm organisation, with one odd user.
+fn day(date: Date, odd: Odd, since: Date) -> DayTables {
+    let mut rng = Seed(7).derive("day", date.0 as u64);
+    let mut events = Events::default();
+    for user in 0..USERS {
+        let odd = if user == 3 && date >= since { odd } else { Odd::Nothing };
+        let calls = 80 + 10 * (user % 7) + rng.random_range(0..20);
+        for call in 0..calls {
+            let hour = if odd == Odd::Hours { 21 } else { 8 + (call % 8) as i64 };
+            events.timestamp_ms.push(date.start_ms() + hour * 3_600_000 + rng.random_range(0..3_600_000));
+            let away = odd == Odd::Country && call % 2 == 0;
+            let other = odd == Odd::Objects && call % 10 < 6;
+            let object = if other { format!("Secret{}", call % 3) } else { format!("Object{}", (user + call) % 5) };
+            let failing = match odd {
+                Odd::Errors => call as i32 % 100 < 2 + 3 * (date.0 - since.0 + 1),
+                _ => rng.random_range(0..50) == 0,
+            };
+            let text: [String; 13] = [
+                "org".into(),
+                format!("user{user:02}"),
+                format!("User {user}"),
+                if away { "203.0.113.9".into() } else { format!("198.51.100.{user}") },
+                String::new(),
+                "App".into(),
+                String::new(),
+                "REST".into(),
+                "62.0".into(),
+                "/query".into(),
+                "GET".into(),
+                object,
+                String::new(),
+            ];
+            for (field, text) in Field::ALL.into_iter().zip(&text) {
+                events.column_mut(field).push(text);
+            }
+            events.action.push(Action::Query);
+            events.status.push(if failing { 400 } else { 200 });
+            events.request_id.push(&format!("r{}-{user}-{call}", date.0));
+            events.source_row.push(call as u64);
+        }
+    }
+    let place = |ip: &str| Place {
+        network: ip.rsplit_once('.').map_or(String::new(), |n| format!("{}.0/24", n.0)),
+        country: if ip.starts_with("203") { "DE" } else { "US" }.into(),
+        city: String::new(),
+        asn: "AS64500 Net".into(),
+        class: "public".into(),
+    };
+    compute("org", date, &events, &place, &Options::default()).tables
+}
+
+fn memory(odd: Odd, since: i32, days: i32) -> Memory {
+    let since = Date(FIRST + since);
+    let days = (0..days).map(|d| ((Date(FIRST + d), "org".to_owned()), day(Date(FIRST + d), odd, since))).collect();
+    Memory { days, kept: Mutex::default() }
+}
+
+/// Trains on the first 35 days and scores the given ones.
+fn run(days: &Memory, wanted: &[i32]) -> Vec<Night> {
+    let settings = Settings::default();
+    let until = Date(FIRST + 34);
+    let trained = train(days, Some(until), &settings, &mut |_, _, _| {}).unwrap();
+    let arrays = trained.arrays.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
+    let from = Date(FIRST + wanted[0]);
+    let mut scorer = Scorer::new(days, &arrays, &trained.records, trained.window, "model", settings, from).unwrap();
+    wanted.iter().map(|d| scorer.night(Date(FIRST + d), &mut |_, _, _| {}).unwrap().unwrap()).collect()
+}
+
+#[test]
+fn a_calm_organisation_is_silent() {
+    let nights = run(&memory(Odd::Nothing, 0, DAYS), &[35, 36, 37, 38, 39]);
+    let reported: usize = nights.iter().flat_map(|n| &n.anomalies).filter(|a| a.reported).count();
+    assert!(reported <= 1, "{reported} reported");
+}
+
+#[test]
+fn what_limits_cannot_see_is_first_of_its_night() {
+    for (odd, words) in [(Odd::Country, "DE"), (Odd::Objects, "Secret"), (Odd::Hours, "21:00")] {
+        let night = &run(&memory(odd, 35, DAYS), &[35])[0];
+        let top = &night.anomalies[0];
+        assert_eq!(top.subject_id, "user03", "{words}: {}", top.title);
+        assert!(top.reported, "{words}: score {} q {}", top.score, top.q_value);
+        let told = format!("{} {}", top.title, top.story);
+        assert!(told.contains(words), "{words} is missing in: {told}");
+    }
+}
+
+#[test]
+fn a_slow_climb_of_errors_leads_the_list_within_days() {
+    let nights = run(&memory(Odd::Errors, 33, DAYS), &[35, 36, 37, 38, 39]);
+    let first = nights.iter().filter(|n| n.anomalies[0].subject_id == "user03").count();
+    assert!(first >= 4, "{:?}", nights.iter().map(|n| &n.anomalies[0].title).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_repeat_is_ongoing_and_no_new_alert() {
+    let nights = run(&memory(Odd::Country, 35, DAYS), &[35, 36]);
+    let second = nights[1].anomalies.iter().find(|a| a.subject_id == "user03").unwrap();
+    assert!(nights[0].anomalies[0].reported);
+    assert!(second.status == Status::Ongoing && !second.reported, "{second:?}");
+}
+
+#[test]
+fn a_night_does_not_depend_on_later_days_on_kept_nights_or_on_threads() {
+    let alone = run(&memory(Odd::Country, 36, 38), &[37]);
+    let with_later = memory(Odd::Country, 36, DAYS);
+    let later = run(&with_later, &[37]);
+    assert_eq!(alone[0].anomalies, later[0].anomalies);
+    // The second run finds the nights in between as the first one kept them.
+    assert!(!with_later.kept.lock().unwrap().is_empty());
+    assert_eq!(run(&with_later, &[37])[0].anomalies, later[0].anomalies);
+    // A range scores as its nights one by one.
+    assert_eq!(run(&memory(Odd::Country, 36, DAYS), &[35, 36, 37])[2].anomalies, later[0].anomalies);
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(one.install(|| run(&memory(Odd::Country, 36, DAYS), &[37]))[0].anomalies, later[0].anomalies);
+}
+
+#[test]
+fn equal_training_gives_equal_numbers_at_any_thread_count() {
+    let days = memory(Odd::Nothing, 0, 30);
+    let fit = || {
+        let t = train(&days, None, &Settings::default(), &mut |_, _, _| {}).unwrap();
+        (t.arrays, t.records, t.input_digest)
+    };
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(fit(), one.install(fit));
+}
+
+#[test]
+fn too_short_a_history_is_an_error_that_says_so() {
+    let days = memory(Odd::Nothing, 0, 3);
+    let error = train(&days, None, &Settings::default(), &mut |_, _, _| {}).unwrap_err();
+    assert_eq!(error.kind(), Kind::NoData);
+    assert!(error.to_string().contains("found 3"), "{error}");
+}
