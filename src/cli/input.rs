@@ -8,8 +8,7 @@ use super::args::InputArgs;
 use super::terminal;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::events::profile::Profile;
-use crate::events::source::discover;
+use crate::events::{Profile, discover};
 use crate::store::{IngestReport, Store};
 
 /// An open store, and the folder that goes away with it if it was made for this command alone.
