@@ -1,15 +1,19 @@
 //! What the code runs on: every setting resolved and checked, none optional for "unset".
 //!
 //! `options` says what a TOML file may contain; this is what comes out after defaults, files and flags are merged.
-//! Settings are stored whole in a model version, so every field serialises.
+//! Settings are stored whole in a model version, so every field serialises. A field that an older model does not have
+//! takes its default. [`Run`] holds what belongs to one installation instead, and never reaches a model.
+
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::anomaly::Severity;
 use crate::date::Date;
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
     /// Limits on untrusted input.
     pub limits: Limits,
@@ -33,9 +37,23 @@ pub struct Settings {
     pub outputs: Outputs,
 }
 
+impl Settings {
+    /// The settings as a model keeps them: of `enrich.networks` only the file names, so that the same training in
+    /// another folder gives the same bytes. What those files said is held by the digests of the partitions.
+    #[must_use]
+    pub fn portable(&self) -> Self {
+        let name = |path: &String| {
+            let name = Path::new(path).file_name();
+            name.map_or_else(|| path.clone(), |name| name.to_string_lossy().into_owned())
+        };
+        let networks = self.enrich.networks.iter().map(name).collect();
+        Self { enrich: Enrich { networks, ..self.enrich.clone() }, ..self.clone() }
+    }
+}
+
 /// Limits on untrusted input. Exceeding one ends the command with exit code 4 and nothing half-written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Limits {
     /// Largest tolerated share of quarantined rows in one file, 0..=1.
     pub bad_row_share: f64,
@@ -55,7 +73,7 @@ impl Default for Limits {
 
 /// What is known about networks, apps and users (the four lists of published hardening guides, and change windows).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Enrich {
     /// CSV (`network,country,asn,as_name,class`, optional `city`) or MMDB files; overrides the built-in country table.
     pub networks: Vec<String>,
@@ -73,7 +91,7 @@ pub struct Enrich {
 
 /// How behaviour is learned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Baseline {
     /// Half-life of the slow memory, days.
     pub half_life_days: f64,
@@ -93,7 +111,7 @@ impl Default for Baseline {
 
 /// The rules people know. They are facts in the evidence and detectors beside the learned ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Rules {
     /// Days over which medians and percentiles are taken, 14..=30.
     pub window_days: u32,
@@ -115,7 +133,7 @@ impl Default for Rules {
 
 /// Weights of the evidence families; they are normalised to sum 1 over the families that spoke.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Fusion {
     /// Weight of counts.
     pub count: f64,
@@ -139,7 +157,7 @@ impl Default for Fusion {
 
 /// How scores become p-values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Calibration {
     /// How many of the last training nights calibrate.
     pub nights: u32,
@@ -157,7 +175,7 @@ impl Default for Calibration {
 
 /// What is reported.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Alerts {
     /// Most alerts a night, over all organisations.
     pub per_night: u32,
@@ -173,7 +191,7 @@ impl Default for Alerts {
 
 /// What is kept in the ranked file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Ranking {
     /// Subjects kept per night.
     pub keep: u32,
@@ -187,7 +205,7 @@ impl Default for Ranking {
 
 /// What is expected and not to be alerted on.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Expected {
     /// Announced change windows.
     pub changes: Vec<ExpectedChange>,
@@ -209,7 +227,7 @@ pub struct ExpectedChange {
 
 /// What is written beside the fixed files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Outputs {
     /// Write `report.html`.
     pub report: bool,
@@ -218,5 +236,42 @@ pub struct Outputs {
 impl Default for Outputs {
     fn default() -> Self {
         Self { report: true }
+    }
+}
+
+/// Where and how this installation runs: the values of flags that a nightly job would otherwise repeat. Not stored in
+/// models.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Profile of the event files: the name of a built-in one or a TOML file.
+    pub profile: String,
+    /// Folder of the partitions.
+    pub store: Option<PathBuf>,
+    /// Whether `features` keeps the canonical events.
+    pub archive: bool,
+    /// Folder of the models.
+    pub models: Option<PathBuf>,
+    /// Name of the model.
+    pub name: Option<String>,
+    /// Seed of the training.
+    pub seed: u64,
+    /// The severity from which on a reported anomaly ends `score` with exit code 10.
+    pub fail_on: Option<Severity>,
+    /// Whether a tripped gate ends `score` with exit code 5.
+    pub strict: bool,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            profile: "salesforce-api-total-usage".to_owned(),
+            store: None,
+            archive: true,
+            models: None,
+            name: None,
+            seed: 0,
+            fail_on: None,
+            strict: false,
+        }
     }
 }

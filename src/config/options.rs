@@ -1,0 +1,239 @@
+//! What a TOML file or `--set` may say: one row per key with its meaning, its range and where it goes.
+//!
+//! This table is the only list of keys. Reading, checking, `config show`, `config init` and `docs/config.md` all follow
+//! it, and a test holds it equal to the fields of [`Settings`].
+
+use ipnet::IpNet;
+use toml::Value;
+
+use super::settings::{Run, Settings};
+
+/// Everything that options fill in.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Values {
+    pub(super) settings: Settings,
+    pub(super) run: Run,
+}
+
+/// One key.
+pub(super) struct Opt {
+    /// `section.name`.
+    pub(super) key: &'static str,
+    /// What a value must be, after "must be".
+    pub(super) must: &'static str,
+    /// What it does, one sentence.
+    pub(super) meaning: &'static str,
+    /// Where the value is put, if it has the right type.
+    pub(super) set: fn(&mut Values, Value) -> Result<(), toml::de::Error>,
+    /// The present value; none if it is not set.
+    pub(super) get: fn(&Values) -> Option<Value>,
+    /// Whether the present value is in range.
+    pub(super) holds: fn(&Values) -> bool,
+}
+
+impl Opt {
+    /// The part of the key before the dot.
+    pub(super) fn section(&self) -> &'static str {
+        self.key.split_once('.').map_or(self.key, |(section, _)| section)
+    }
+
+    /// The part of the key after the dot.
+    pub(super) fn name(&self) -> &'static str {
+        self.key.split_once('.').map_or(self.key, |(_, name)| name)
+    }
+
+    /// Whether it may differ from the model's value at score time: these keys decide what is reported, what is known
+    /// about the world and how this installation runs, not what was learned.
+    pub(super) fn free_at_score_time(&self) -> bool {
+        matches!(self.section(), "alerts" | "ranking" | "enrich" | "outputs" | "expected" | "run")
+    }
+
+    /// Whether a relative value means a path beside the configuration file.
+    pub(super) fn is_path(&self) -> bool {
+        matches!(self.key, "enrich.networks" | "run.store" | "run.models")
+    }
+}
+
+/// One sentence for each section, in the order of [`OPTIONS`].
+pub(super) const SECTIONS: [(&str, &str); 11] = [
+    ("limits", "Limits on untrusted input; exceeding one ends the command with exit code 4 and nothing half-written."),
+    ("enrich", "What is known about networks, apps and users."),
+    ("baseline", "How behaviour is learned."),
+    ("rules", "The rules people know, as detectors beside the learned ones."),
+    ("fusion", "Weights of the evidence families, normalised over the families that spoke."),
+    ("calibration", "How scores become p-values."),
+    ("alerts", "What is reported."),
+    ("ranking", "What is kept in the ranked file."),
+    ("expected", "What is expected and not to be alerted on."),
+    ("outputs", "What is written beside the fixed files."),
+    ("run", "Where and how this installation runs: values of flags that a nightly job would otherwise repeat."),
+];
+
+macro_rules! options {
+    ($($key:literal => $root:ident.$section:ident $(.$field:ident)?, $must:literal, $holds:expr, $meaning:literal;)*) => {
+        /// Every key, in the order in which it is shown.
+        pub(super) const OPTIONS: &[Opt] = &[$(Opt {
+            key: $key,
+            must: $must,
+            meaning: $meaning,
+            set: |values, value| {
+                values.$root.$section $(.$field)? = value.try_into()?;
+                Ok(())
+            },
+            get: |values| Value::try_from(&values.$root.$section $(.$field)?).ok(),
+            holds: |values| {
+                // The condition that must hold is tested, so that NaN fails.
+                let holds: fn(&Values) -> bool = $holds;
+                holds(values)
+            },
+        },)*];
+    };
+}
+
+options! {
+    "limits.bad-row-share" => settings.limits.bad_row_share, "a number from 0 to 1",
+        |v| (0.0..=1.0).contains(&v.settings.limits.bad_row_share),
+        "Largest tolerated share of quarantined rows in one file.";
+    "limits.line-bytes" => settings.limits.line_bytes, "a whole number from 1024 to 1073741824",
+        |v| (1 << 10..=1 << 30).contains(&v.settings.limits.line_bytes),
+        "Longest line (CSV record, JSON line) in bytes.";
+    "limits.decompression-ratio" => settings.limits.decompression_ratio, "a number from 1 to 1000000",
+        |v| (1.0..=1e6).contains(&v.settings.limits.decompression_ratio),
+        "Largest decompressed size over compressed size of one file.";
+    "limits.file-bytes" => settings.limits.file_bytes, "a whole number from 1 to 9223372036854775807",
+        |v| (1..=i64::MAX as u64).contains(&v.settings.limits.file_bytes),
+        "Largest decompressed size of one file in bytes.";
+
+    "enrich.networks" => settings.enrich.networks, "a list of file paths",
+        |v| all_said(&v.settings.enrich.networks),
+        "CSV (network, country, asn, as_name, class, optional city) or MMDB files that override the built-in country table.";
+    "enrich.corporate-ranges" => settings.enrich.corporate_ranges, "a list of networks in CIDR notation",
+        |v| v.settings.enrich.corporate_ranges.iter().all(|n| n.parse::<IpNet>().is_ok()),
+        "Corporate egress ranges.";
+    "enrich.allowed-apps" => settings.enrich.allowed_apps, "a list of app ids or names",
+        |v| all_said(&v.settings.enrich.allowed_apps),
+        "Connected apps that are allowed; empty means that no list is kept.";
+    "enrich.integration-users" => settings.enrich.integration_users, "a list of user ids or names",
+        |v| all_said(&v.settings.enrich.integration_users),
+        "Known integrations.";
+    "enrich.vpn-asns" => settings.enrich.vpn_asns, "a list of autonomous system numbers",
+        |v| v.settings.enrich.vpn_asns.iter().all(|&n| n > 0),
+        "Autonomous systems of VPN providers.";
+    "enrich.tor-asns" => settings.enrich.tor_asns, "a list of autonomous system numbers",
+        |v| v.settings.enrich.tor_asns.iter().all(|&n| n > 0),
+        "Autonomous systems of Tor exits.";
+
+    "baseline.half-life-days" => settings.baseline.half_life_days, "a number from 1 to 3650",
+        |v| (1.0..=3650.0).contains(&v.settings.baseline.half_life_days),
+        "Half-life of the slow memory, days.";
+    "baseline.fast-half-life-days" => settings.baseline.fast_half_life_days,
+        "a number from 0.5 to baseline.half-life-days",
+        |v| (0.5..=v.settings.baseline.half_life_days).contains(&v.settings.baseline.fast_half_life_days),
+        "Half-life of the fast memory, days.";
+    "baseline.min-history-days" => settings.baseline.min_history_days, "a whole number from 1 to 365",
+        |v| (1..=365).contains(&v.settings.baseline.min_history_days),
+        "Days of the organisation's history before anything is scored.";
+    "baseline.no-learning-below" => settings.baseline.no_learning_below, "a number from 0 to 0.5",
+        |v| (0.0..=0.5).contains(&v.settings.baseline.no_learning_below),
+        "A night with a final p below this is not learned from until 7 days have passed.";
+
+    "rules.window-days" => settings.rules.window_days, "a whole number from 14 to 30",
+        |v| (14..=30).contains(&v.settings.rules.window_days),
+        "Days over which medians and percentiles are taken.";
+    "rules.median-ratio" => settings.rules.median_ratio, "a number from 1 to 1000",
+        |v| (1.0..=1000.0).contains(&v.settings.rules.median_ratio),
+        "Volume above this multiple of the median.";
+    "rules.sigmas" => settings.rules.sigmas, "a number from 0.5 to 100",
+        |v| (0.5..=100.0).contains(&v.settings.rules.sigmas),
+        "Volume above mean plus this many standard deviations.";
+    "rules.error-points" => settings.rules.error_points, "a number above 0 and up to 100",
+        |v| 0.0 < v.settings.rules.error_points && v.settings.rules.error_points <= 100.0,
+        "Error rate above usual by this many percentage points.";
+    "rules.new-value-min-calls" => settings.rules.new_value_min_calls, "a whole number from 1 to 1000000",
+        |v| (1..=1_000_000).contains(&v.settings.rules.new_value_min_calls),
+        "A value never seen before matters from this many calls on.";
+
+    "fusion.count" => settings.fusion.count, "a number from 0 to 100, not all weights 0",
+        |v| is_weight(v, v.settings.fusion.count),
+        "Weight of counts.";
+    "fusion.rate" => settings.fusion.rate, "a number from 0 to 100, not all weights 0",
+        |v| is_weight(v, v.settings.fusion.rate),
+        "Weight of rates.";
+    "fusion.time" => settings.fusion.time, "a number from 0 to 100, not all weights 0",
+        |v| is_weight(v, v.settings.fusion.time),
+        "Weight of time.";
+    "fusion.novelty" => settings.fusion.novelty, "a number from 0 to 100, not all weights 0",
+        |v| is_weight(v, v.settings.fusion.novelty),
+        "Weight of novelty.";
+    "fusion.sequence" => settings.fusion.sequence, "a number from 0 to 100, not all weights 0",
+        |v| is_weight(v, v.settings.fusion.sequence),
+        "Weight of sequences.";
+    "fusion.geometry" => settings.fusion.geometry, "a number from 0 to 100, not all weights 0",
+        |v| is_weight(v, v.settings.fusion.geometry),
+        "Weight of geometry.";
+
+    "calibration.nights" => settings.calibration.nights, "a whole number from 1 to 365",
+        |v| (1..=365).contains(&v.settings.calibration.nights),
+        "How many of the last training nights calibrate.";
+    "calibration.tail-quantile" => settings.calibration.tail_quantile, "a number from 0.5 to 0.999",
+        |v| (0.5..=0.999).contains(&v.settings.calibration.tail_quantile),
+        "Quantile above which the tail is a generalised Pareto distribution.";
+    "calibration.min-stratum" => settings.calibration.min_stratum, "a whole number from 20 to 1000000",
+        |v| (20..=1_000_000).contains(&v.settings.calibration.min_stratum),
+        "Fewest points for a stratum of its own.";
+
+    "alerts.per-night" => settings.alerts.per_night, "a whole number from 0 to 100000",
+        |v| v.settings.alerts.per_night <= 100_000,
+        "Most alerts a night, over all organisations.";
+    "alerts.q" => settings.alerts.q, "a number above 0 and below 1",
+        |v| 0.0 < v.settings.alerts.q && v.settings.alerts.q < 1.0,
+        "False discovery rate of a night.";
+
+    "ranking.keep" => settings.ranking.keep, "a whole number from 1 to 1000000",
+        |v| (1..=1_000_000).contains(&v.settings.ranking.keep),
+        "Subjects kept per night in the ranked file.";
+
+    "expected.changes" => settings.expected.changes,
+        "a list of { who = [\"NAME\"], from = DATE, until = DATE, reason = \"TEXT\" } with from not after until",
+        |v| v.settings.expected.changes.iter().all(|c| c.from <= c.until && !c.who.is_empty() && all_said(&c.who)),
+        "Announced changes: whom they name (`*` is everyone) is ranked but neither reported nor learned from.";
+
+    "outputs.report" => settings.outputs.report, "true or false",
+        |_| true,
+        "Write report.html.";
+
+    "run.profile" => run.profile, "the name of a built-in profile or a TOML file",
+        |v| !v.run.profile.is_empty(),
+        "Profile of the event files (flag --profile).";
+    "run.store" => run.store, "a path",
+        |v| v.run.store.as_ref().is_none_or(|p| !p.as_os_str().is_empty()),
+        "Folder of the partitions (flag --store).";
+    "run.archive" => run.archive, "true or false",
+        |_| true,
+        "Whether features keeps the canonical events (flag --no-archive).";
+    "run.models" => run.models, "a path",
+        |v| v.run.models.as_ref().is_none_or(|p| !p.as_os_str().is_empty()),
+        "Folder of the models (flag --models).";
+    "run.name" => run.name, "a name of 1 to 64 of the characters a-z, 0-9, _ and -",
+        |v| v.run.name.as_ref().is_none_or(|n| !n.is_empty()),
+        "Name of the model (flag --name).";
+    "run.seed" => run.seed, "a whole number from 0 to 9223372036854775807",
+        |v| i64::try_from(v.run.seed).is_ok(),
+        "Seed of the training (flag --seed).";
+    "run.fail-on" => run.fail_on, "info, low, medium, high or critical",
+        |_| true,
+        "Severity from which on a reported anomaly ends score with exit code 10 (flag --fail-on).";
+    "run.strict" => run.strict, "true or false",
+        |_| true,
+        "Whether a tripped gate ends score with exit code 5 (flag --strict).";
+}
+
+/// No entry is empty.
+fn all_said(list: &[String]) -> bool {
+    list.iter().all(|entry| !entry.trim().is_empty())
+}
+
+fn is_weight(values: &Values, weight: f64) -> bool {
+    let f = &values.settings.fusion;
+    (0.0..=100.0).contains(&weight) && f.count + f.rate + f.time + f.novelty + f.sequence + f.geometry > 0.0
+}
