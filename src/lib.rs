@@ -7,6 +7,8 @@ pub mod date;
 pub mod error;
 pub mod events;
 pub mod features;
+pub mod fsutil;
+pub mod models;
 pub mod seed;
 pub mod tables;
 

@@ -1,0 +1,206 @@
+//! Files that are there whole or not at all: everything the engine leaves on disk is written under a temporary name
+//! beside its final one, flushed to the device, and then renamed.
+//!
+//! A power cut or a kill leaves at most a `.tmp-…` entry, which the next writer removes ([`remove_leftovers`]). A failed
+//! flush is never retried: after one, the kernel may have dropped the very pages that were to be written.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use tempfile::{Builder, TempDir};
+
+use crate::error::{Error, Kind, Result};
+
+/// How the names of unfinished files and folders begin.
+const TEMPORARY: &str = ".tmp-";
+
+/// Writes `bytes` to `path`, replacing what was there. When this returns, the new content survives a power cut; when
+/// it fails, the old content is untouched.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = parent(path);
+    let failed = |e| Error::io(Kind::Usage, "write", path, e);
+    // The default mode of temporary files is for their owner alone; these are published, so the umask decides.
+    let mut file = Builder::new()
+        .prefix(TEMPORARY)
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    sync_dir(folder)
+}
+
+/// A folder under construction, invisible under its final name until [`NewDir::publish`]. Dropping it removes it.
+#[derive(Debug)]
+pub struct NewDir {
+    temporary: TempDir,
+    target: PathBuf,
+}
+
+impl NewDir {
+    /// Starts a folder that shall become `target`; its parent must exist.
+    pub fn new(target: &Path) -> Result<Self> {
+        let temporary = Builder::new()
+            .prefix(TEMPORARY)
+            .permissions(Permissions::from_mode(0o777))
+            .tempdir_in(parent(target))
+            .map_err(|e| Error::io(Kind::Usage, "create", target, e))?;
+        Ok(Self { temporary, target: target.to_path_buf() })
+    }
+
+    /// Where to put the content meanwhile.
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Writes one file into the folder.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path().join(name);
+        fs::write(&path, bytes).map_err(|e| Error::io(Kind::Usage, "write", &path, e))
+    }
+
+    /// Flushes everything in the folder and gives it its final name. Fails if something has that name already.
+    pub fn publish(self) -> Result<()> {
+        sync_tree(self.path())?;
+        rename_new(self.path(), &self.target).map_err(|e| Error::io(Kind::Usage, "publish", &self.target, e))?;
+        // The temporary name is gone; there is nothing left to remove.
+        let _ = self.temporary.keep();
+        sync_dir(parent(&self.target))
+    }
+}
+
+/// Creates a folder and those above it, each made durable in its parent.
+pub fn create_dirs(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = parent(path);
+    create_dirs(above)?;
+    match fs::create_dir(path) {
+        Ok(()) => sync_dir(above),
+        // Somebody else was quicker.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(e) => Err(Error::io(Kind::Usage, "create", path, e)),
+    }
+}
+
+/// Makes the names in a folder durable.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| Error::io(Kind::Resource, "flush", path, e))
+}
+
+/// Removes what an interrupted writer left in `folder`. Only for callers that hold the lock of that folder.
+pub fn remove_leftovers(folder: &Path) -> Result<()> {
+    let failed = |e| Error::io(Kind::Usage, "clean up", folder, e);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if is_temporary(&entry.file_name().to_string_lossy()) {
+            let path = entry.path();
+            let is_dir = entry.file_type().map_err(failed)?.is_dir();
+            if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file name is that of something unfinished.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY)
+}
+
+/// Flushes every file and folder below and including `path`. Links are not followed.
+fn sync_tree(path: &Path) -> Result<()> {
+    let failed = |e| Error::io(Kind::Resource, "flush", path, e);
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let kind = entry.file_type().map_err(failed)?;
+        if kind.is_dir() {
+            sync_tree(&entry.path())?;
+        } else if kind.is_file() {
+            File::open(entry.path()).and_then(|file| file.sync_all()).map_err(failed)?;
+        }
+    }
+    sync_dir(path)
+}
+
+/// Renames without ever replacing.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // File systems without the flag (some network ones): callers hold a lock, so looking first is enough.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            if to.symlink_metadata().is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(from, to)
+        }
+        result => result.map_err(Into::into),
+    }
+}
+
+/// The folder that holds `path`; a bare name lies in the current one.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_leaves_no_temporary() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write_atomic(&path, b"old and longer").unwrap();
+        write_atomic(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_folder_appears_only_when_published_and_never_replaces() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("v");
+        let first = NewDir::new(&target).unwrap();
+        first.write("f", b"1").unwrap();
+        assert!(!target.exists());
+        first.publish().unwrap();
+        assert_eq!(fs::read(target.join("f")).unwrap(), b"1");
+
+        let second = NewDir::new(&target).unwrap();
+        second.write("f", b"2").unwrap();
+        assert!(second.publish().is_err());
+        assert_eq!(fs::read(target.join("f")).unwrap(), b"1");
+        assert_eq!(names(dir.path()), ["v"], "the refused folder is removed");
+    }
+
+    #[test]
+    fn leftovers_of_a_killed_writer_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(".tmp-x")).unwrap();
+        fs::write(dir.path().join(".tmp-x/half"), b"").unwrap();
+        fs::write(dir.path().join(".tmp-y"), b"").unwrap();
+        fs::write(dir.path().join("kept"), b"").unwrap();
+        remove_leftovers(dir.path()).unwrap();
+        assert_eq!(names(dir.path()), ["kept"]);
+    }
+
+    #[test]
+    fn a_missing_folder_is_the_callers_error_not_the_disks() {
+        let error = write_atomic(Path::new("/nonexistent/folder/file"), b"").unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+    }
+}

@@ -1,0 +1,122 @@
+//! The model registry: immutable versions, aliases that name one of them, and a log of who replaced whom.
+//!
+//! A version is a folder of plain data (`docs/model-format.md`); nothing in it is executed. Its manifest lists the size
+//! and BLAKE3 digest of every other file, and every digest is checked on the raw bytes before anything is parsed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Settings;
+use crate::date::Date;
+
+mod arrays;
+mod folder;
+mod records;
+mod registry;
+#[cfg(test)]
+mod tests;
+mod version;
+
+pub use registry::{Check, Registry, Selector, VerifyReport, VersionInfo, names};
+
+/// Layout of a version folder that this engine writes, and the newest one that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The alias that scoring uses when nothing else is asked for.
+pub const CHAMPION: &str = "champion";
+
+/// A named array of finite numbers, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// Unique within a model.
+    pub name: String,
+    /// Length of each dimension; a scalar has none. Their product is the number of values.
+    pub shape: Vec<usize>,
+    /// The values, all finite.
+    pub values: Vec<f64>,
+}
+
+/// One learned fact that is not part of an array: who or what it is about, and its numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Which part of the model it belongs to.
+    pub section: String,
+    /// What it is about, from the general to the special; unused parts are empty.
+    pub key: [String; 3],
+    /// Its numbers, all finite.
+    pub numbers: Vec<f64>,
+}
+
+/// Digest and size of one file of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileDigest {
+    /// Lower-case hex BLAKE3 of the bytes.
+    pub blake3: String,
+    /// Number of bytes.
+    pub bytes: u64,
+}
+
+/// What a version is and was made from. No time, version number, parent or path, so that equal training gives equal
+/// bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Always [`FORMAT_VERSION`] when written.
+    pub format_version: u32,
+    /// Version of the engine that trained.
+    pub engine_version: String,
+    /// Hash of the feature catalog that the model was trained on.
+    pub feature_schema: String,
+    /// All settings of the training. Of `enrich.networks` only the file names are kept (see [`Settings::portable`]).
+    pub settings: Settings,
+    /// Seed of the training.
+    pub seed: u64,
+    /// First training day.
+    pub train_from: Date,
+    /// Last training day, inclusive.
+    pub train_until: Date,
+    /// Organisations learned, sorted.
+    pub orgs: Vec<String>,
+    /// Events learned from.
+    pub events: u64,
+    /// User-days learned from.
+    pub user_days: u64,
+    /// BLAKE3 over the digests of every partition that was read.
+    pub input_digest: String,
+    /// What training measured of itself, all finite.
+    pub metrics: BTreeMap<String, f64>,
+    /// Every other file of the version, except `manifest.blake3`. Filled in when the version is written.
+    pub files: BTreeMap<String, FileDigest>,
+    /// Remarks for people.
+    pub notes: Vec<String>,
+}
+
+/// A model about to become a version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// The manifest; `format_version` and `files` are filled in by the registry.
+    pub manifest: Manifest,
+    /// Arrays, in any order.
+    pub arrays: Vec<Array>,
+    /// Records; their order is kept.
+    pub records: Vec<Record>,
+    /// A page for people, Markdown.
+    pub card: String,
+}
+
+/// A version whose digests matched.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedModel {
+    /// Its number.
+    pub version: u32,
+    /// BLAKE3 of its `manifest.json`.
+    pub digest: String,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Its arrays, sorted by name.
+    pub arrays: Vec<Array>,
+    /// Its records, in the order written.
+    pub records: Vec<Record>,
+}
