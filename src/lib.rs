@@ -2,6 +2,8 @@
 //! what changed and why it matters.
 
 pub mod anomaly;
+#[cfg(feature = "frame")]
+pub mod cli;
 pub mod config;
 pub mod date;
 pub mod error;

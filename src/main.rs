@@ -1,1 +1,35 @@
-fn main() {}
+//! Parse, run, exit code.
+
+use std::error::Error as _;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use quietwatch::cli::{self, Args, terminal};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut out = BufWriter::new(io::stdout().lock());
+    let outcome = cli::run(args, &mut out);
+    match outcome.and_then(|code| out.flush().map(|()| code).map_err(cli::cannot_print)) {
+        Ok(code) => code,
+        // Whoever read the output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to say it to if standard error is gone too.
+            let _ = io::stderr().write_all(terminal::error_chain(&error).as_bytes());
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+fn is_broken_pipe(error: &quietwatch::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        if e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = e.source();
+    }
+    false
+}

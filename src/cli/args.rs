@@ -1,0 +1,400 @@
+//! The command line: clap types only. What a flag does is said here and done elsewhere.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args as Flags, Parser, Subcommand, ValueEnum};
+
+use crate::anomaly::Severity;
+use crate::date::Date;
+
+const ABOUT: &str = "Learns how every user, integration and app normally uses an organisation's APIs, and each night lists what \
+                     changed and why it matters";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done                               6  model missing or incompatible
+  1  a bug in quietwatch                7  digest does not match
+  2  usage                              8  none of the requested dates has data
+  3  configuration                      9  lock held by another process
+  4  input unreadable, or too many     10  --fail-on severity reached
+     bad rows                          11  out of disk or memory
+  5  features cannot be computed, or a gate tripped under --strict
+
+Threads: --threads, else RAYON_NUM_THREADS, else POLARS_MAX_THREADS, else all
+cores. Polars has a pool of its own and reads POLARS_MAX_THREADS alone. No result
+depends on the number of threads.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "quietwatch", version, about = ABOUT, after_long_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Args {
+    /// Threads to work with; results do not depend on it
+    #[arg(long, global = true, value_name = "N", value_parser = threads, display_order = 1000)]
+    pub threads: Option<usize>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Simulate a small organisation with attacks, train, score, and show what was found and missed
+    Demo(DemoArgs),
+    /// Write simulated event logs with attacks, benign look-alikes and the truth about them
+    Simulate(SimulateArgs),
+    /// Read event logs and add their features to a store
+    Features(FeaturesArgs),
+    /// Learn what is normal and add a model version
+    Train(TrainArgs),
+    /// Rank the subjects of one night, or of each night in a range
+    Score(ScoreArgs),
+    /// Compare a run with labels
+    Evaluate(EvaluateArgs),
+    /// Show everything that is known about one anomaly
+    Explain(ExplainArgs),
+    /// List, show and verify model versions
+    Models {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: ModelsCommand,
+    },
+    /// Show the resolved configuration, or print a default one
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+/// `demo`.
+#[derive(Debug, Flags)]
+#[command(after_long_help = "Examples:\n  quietwatch demo\n  quietwatch demo --out /tmp/demo")]
+pub struct DemoArgs {
+    /// Folder to keep everything in [default: a new folder under the current one]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Size of a simulated organisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// A few users and weeks: seconds.
+    Small,
+    /// At least 100 users and 60 days.
+    Medium,
+    /// Millions of events.
+    Large,
+}
+
+/// How simulated events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EventFormat {
+    /// Plain CSV with the header of the source.
+    Csv,
+    /// CSV, compressed with gzip.
+    #[value(name = "csv.gz")]
+    CsvGz,
+    /// Parquet.
+    Parquet,
+}
+
+/// `simulate`.
+#[derive(Debug, Flags)]
+#[command(after_long_help = "\
+Examples:
+  quietwatch simulate --out sim --preset medium --seed 7
+  quietwatch simulate --out sim --scenario S3@medium --scenario S7
+  quietwatch simulate --into archive/ --out archive-with-attacks/ --scenario S3@low")]
+pub struct SimulateArgs {
+    /// Folder to write: events/, labels.csv, truth.json, networks.csv, quietwatch.toml
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Inject the attacks into a copy of these event files instead of simulating everything
+    #[arg(long, value_name = "EVENTS")]
+    pub into: Option<PathBuf>,
+    /// Size of the organisation
+    #[arg(long, value_enum, default_value = "small")]
+    pub preset: Preset,
+    /// Number of users [default: the preset's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub users: Option<u32>,
+    /// Number of days [default: the preset's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub days: Option<u32>,
+    /// First day [default: the preset's]
+    #[arg(long, value_name = "DATE")]
+    pub start: Option<Date>,
+    /// Seed; the same seed gives the same files
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed())]
+    pub seed: u64,
+    /// A scenario to plant, NAME or NAME@low|medium|high; may be repeated [default: the preset's]
+    #[arg(long = "scenario", value_name = "NAME[@INTENSITY]")]
+    pub scenarios: Vec<String>,
+    /// How events are written
+    #[arg(long, value_enum, default_value = "csv")]
+    pub format: EventFormat,
+}
+
+/// Where events come from.
+#[derive(Debug, Clone, Default, Flags)]
+pub struct InputArgs {
+    /// Event files, folders or globs (csv, jsonl, json, parquet; also .gz and .zst)
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub events: Vec<String>,
+    /// Profile of the event files: a built-in name or a TOML file [config: run.profile]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub profile: Option<String>,
+    /// Folder of the partitions [config: run.store]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+}
+
+/// Configuration flags.
+#[derive(Debug, Clone, Default, Flags)]
+pub struct ConfigArgs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One setting, stronger than the file; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+/// `features`.
+#[derive(Debug, Flags)]
+#[command(after_long_help = "\
+Examples:
+  quietwatch features --events logs/2026-04-*.csv.gz --store store
+  quietwatch features --events trail.json --profile aws-cloudtrail --store store")]
+pub struct FeaturesArgs {
+    /// Where events come from.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// Configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Keep no canonical events; later parts for the same dates are then refused [config: run.archive]
+    #[arg(long)]
+    pub no_archive: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which model; what is missing here may stand in the configuration.
+#[derive(Debug, Clone, Default, Flags)]
+pub struct ModelArgs {
+    /// Folder of the models [config: run.models]
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    /// Name of the model [config: run.name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// `train`.
+#[derive(Debug, Flags)]
+#[command(after_long_help = "\
+Examples:
+  quietwatch train --store store --models models --name nightly
+  quietwatch train --events archive/ --until 2026-03-31 --models models --name nightly --set rules.sigmas=4")]
+pub struct TrainArgs {
+    /// Where events come from.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// Last training day, inclusive [default: the latest date in the input]
+    #[arg(long, value_name = "DATE")]
+    pub until: Option<Date>,
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Seed of everything random [config: run.seed]
+    #[arg(long, value_name = "N", value_parser = seed())]
+    pub seed: Option<u64>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `score`.
+#[derive(Debug, Flags)]
+#[command(after_long_help = "\
+Examples:
+  quietwatch score --store store --models models --name nightly --out runs/2026-04-21 --date 2026-04-21
+  quietwatch score --events today.csv.gz --store store --models models --name nightly --out runs/today --fail-on high")]
+pub struct ScoreArgs {
+    /// Where events come from.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// The night to score [default: the latest date in the input]
+    #[arg(long, value_name = "DATE", conflicts_with_all = ["from", "to"])]
+    pub date: Option<Date>,
+    /// First night of a range
+    #[arg(long, value_name = "DATE", requires = "to")]
+    pub from: Option<Date>,
+    /// Last night of a range, inclusive
+    #[arg(long, value_name = "DATE", requires = "from")]
+    pub to: Option<Date>,
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Which version of it.
+    #[command(flatten)]
+    pub version: VersionArgs,
+    /// Run folder to write
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// End with exit code 10 if an anomaly of this severity or a higher one is reported [config: run.fail-on]
+    #[arg(long, value_name = "SEVERITY", value_parser = severity())]
+    pub fail_on: Option<Severity>,
+    /// End with exit code 5 if a gate tripped; the night is published all the same [config: run.strict]
+    #[arg(long)]
+    pub strict: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which version of a model.
+#[derive(Debug, Clone, Default, Flags)]
+pub struct VersionArgs {
+    /// Version of the model
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub version: Option<u32>,
+    /// Alias of the version [default: champion]
+    #[arg(long, value_name = "ALIAS", conflicts_with = "version")]
+    pub alias: Option<String>,
+}
+
+/// `evaluate`.
+#[derive(Debug, Flags)]
+#[command(
+    group = clap::ArgGroup::new("what").required(true).args(["run", "anomalies"]),
+    after_long_help = "Examples:\n  quietwatch evaluate --run runs/april --labels sim/labels.csv --json"
+)]
+pub struct EvaluateArgs {
+    /// Run folder
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// A file of anomalies (parquet, jsonl or csv)
+    #[arg(long, value_name = "FILE")]
+    pub anomalies: Option<PathBuf>,
+    /// Labels: `org_id`, `user_id`, `start`, `end`, `scenario`, `category`, `difficulty`
+    #[arg(long, value_name = "FILE")]
+    pub labels: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `explain`.
+#[derive(Debug, Flags)]
+#[command(after_long_help = "Examples:\n  quietwatch explain 3f5a9c --run runs/2026-04-21")]
+pub struct ExplainArgs {
+    /// The `anomaly_key`, or enough of its beginning to be unique
+    pub anomaly_key: String,
+    /// Run folder
+    #[arg(long, value_name = "DIR")]
+    pub run: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `models …`.
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// List the versions of a model, or all models
+    #[command(after_long_help = "Examples:\n  quietwatch models list --models models --name nightly")]
+    List {
+        /// Folder of the models
+        #[arg(long, value_name = "DIR")]
+        models: PathBuf,
+        /// Name of the model [default: all]
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one version: what it was trained on, with which settings, and what it measured of itself
+    #[command(after_long_help = "Examples:\n  quietwatch models show --models models --name nightly --version 2")]
+    Show {
+        /// Folder of the models
+        #[arg(long, value_name = "DIR")]
+        models: PathBuf,
+        /// Name of the model
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// Which version.
+        #[command(flatten)]
+        version: VersionArgs,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every digest of one version, or of all versions and aliases
+    #[command(after_long_help = "Examples:\n  quietwatch models verify --models models --name nightly")]
+    Verify {
+        /// Folder of the models
+        #[arg(long, value_name = "DIR")]
+        models: PathBuf,
+        /// Name of the model
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// Version of the model [default: all versions and aliases]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        version: Option<u32>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `config …`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every key, its value and where it came from
+    #[command(after_long_help = "Examples:\n  quietwatch config show --config quietwatch.toml --set alerts.q=0.05")]
+    Show {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a commented configuration file; with --config or --set, with their values in place of the defaults
+    #[command(after_long_help = "Examples:\n  quietwatch config init > quietwatch.toml")]
+    Init {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=1024).contains(&n) => Ok(n),
+        _ => Err("expected a whole number from 1 to 1024".to_owned()),
+    }
+}
+
+/// Seeds also fit into TOML's signed integers.
+fn seed() -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(..=i64::MAX as u64)
+}
+
+fn severity() -> impl TypedValueParser<Value = Severity> {
+    const ALL: [Severity; 5] = [Severity::Info, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+    PossibleValuesParser::new(ALL.map(Severity::name))
+        .map(|name| ALL.into_iter().find(|s| s.name() == name).expect("clap let only these names through"))
+}

@@ -1,0 +1,69 @@
+//! The commands: each is a function on plain structs and a writer, so that it can be tested without a process. Printing
+//! and the clock live here and nowhere below.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::error::{Error, Kind, Result};
+pub use args::Args;
+use args::Command;
+
+pub mod args;
+mod config;
+pub mod layers;
+mod models;
+pub mod terminal;
+
+/// Runs one command; the result goes to `out`, messages go to standard error.
+pub fn run(args: Args, out: &mut dyn Write) -> Result<ExitCode> {
+    start_threads(args.threads)?;
+    match args.command {
+        Command::Models { command } => models::run(&command, out)?,
+        Command::Config { command } => config::run(&command, out)?,
+        Command::Demo(_)
+        | Command::Simulate(_)
+        | Command::Features(_)
+        | Command::Train(_)
+        | Command::Score(_)
+        | Command::Evaluate(_)
+        | Command::Explain(_) => return Err(Error::new(Kind::Usage, "this build does not have the command yet")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The time of day for `log.jsonl`, the only place where it is read. `SOURCE_DATE_EPOCH` (seconds) stands in for the
+/// clock where a build or a test must repeat.
+pub fn now() -> String {
+    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|s| s.parse().ok());
+    let time = fixed.and_then(|s| jiff::Timestamp::from_second(s).ok()).unwrap_or_else(jiff::Timestamp::now);
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Sizes the global pool of rayon: `--threads`, else `RAYON_NUM_THREADS` (rayon reads it itself), else
+/// `POLARS_MAX_THREADS`. Polars keeps a pool of its own, sized by that variable alone: it can only be changed through the
+/// environment, and changing the environment of a running process is unsafe.
+fn start_threads(requested: Option<usize>) -> Result<()> {
+    let limit = |name| std::env::var(name).ok().and_then(|n| n.parse::<usize>().ok()).filter(|&n| n > 0);
+    let threads = match requested {
+        Some(n) => n,
+        // 0 leaves the choice to rayon.
+        None if limit("RAYON_NUM_THREADS").is_some() => 0,
+        None => limit("POLARS_MAX_THREADS").unwrap_or(0),
+    };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .map_err(|e| Error::new(Kind::Resource, "cannot start threads").with_source(e))
+}
+
+/// A failed write of the result.
+pub fn cannot_print(source: io::Error) -> Error {
+    Error::io(Kind::Resource, "write to", Path::new("standard output"), source)
+}
+
+/// One JSON document on lines of its own.
+fn print_json(out: &mut dyn Write, value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::new(Kind::Bug, "cannot print").with_source(e))?;
+    writeln!(out, "{text}").map_err(cannot_print)
+}
