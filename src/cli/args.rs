@@ -21,15 +21,16 @@ Exit codes:
      bad rows                          11  out of disk or memory
   5  features cannot be computed, or a gate tripped under --strict
 
-Threads: --threads, else RAYON_NUM_THREADS, else POLARS_MAX_THREADS, else all cores. Polars has a pool of its own and
-reads POLARS_MAX_THREADS alone. No result depends on the number of threads.";
+Threads: --threads, else RAYON_NUM_THREADS, else POLARS_MAX_THREADS, else all
+cores. Polars has a pool of its own and reads POLARS_MAX_THREADS alone. No result
+depends on the number of threads.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "quietwatch", version, about = ABOUT, after_long_help = EXIT_CODES, arg_required_else_help = true)]
 pub struct Args {
     /// Threads to work with; results do not depend on it
-    #[arg(long, global = true, value_name = "N", value_parser = threads)]
+    #[arg(long, global = true, value_name = "N", value_parser = threads, display_order = 1000)]
     pub threads: Option<usize>,
     /// What to do.
     #[command(subcommand)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::args::{ConfigArgs, ConfigCommand};
 use super::{cannot_print, print_json, terminal};
-use crate::config::{self, Config, Layers};
+use crate::config::{self, Config};
 use crate::error::Result;
 
 /// One key as `config show --json` prints it.
@@ -25,7 +25,7 @@ pub(super) fn run(command: &ConfigCommand, out: &mut dyn Write) -> Result<()> {
 }
 
 fn resolve(args: &ConfigArgs) -> Result<Config> {
-    Layers::read(args.config.as_deref(), &args.sets)?.resolve()
+    args.layers()?.resolve()
 }
 
 /// Each key on a line that is itself valid TOML, with its origin as a comment.

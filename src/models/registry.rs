@@ -119,20 +119,21 @@ impl Registry {
     /// Publishes a new version and returns its number. Without a champion, it becomes champion. `now` goes into the log
     /// alone. Fails with [`Kind::Locked`] while another process writes.
     pub fn create_version(&self, draft: Draft, now: &str) -> Result<u32> {
-        let (versions, aliases) = (self.path().join(VERSIONS), self.path().join(ALIASES));
-        fsutil::create_dirs(&versions)?;
-        fsutil::create_dirs(&aliases)?;
+        let (version_dir, alias_dir) = (self.path().join(VERSIONS), self.path().join(ALIASES));
+        fsutil::create_dirs(&version_dir)?;
+        fsutil::create_dirs(&alias_dir)?;
         let _lock = self.lock()?;
         let root = self.root()?;
-        for folder in [&versions, &aliases] {
-            fsutil::remove_leftovers(folder)?;
-        }
-        let last = self.versions(&root)?.last().copied().unwrap_or(0);
+        // Reading first: it refuses folders that are links, before anything is changed behind them.
+        let last = versions(&root)?.last().copied().unwrap_or(0);
         let version =
             last.checked_add(1).ok_or_else(|| Error::new(Kind::Model, "there are no version numbers left"))?;
-        let parent = self.alias(&root, CHAMPION)?.map(|(version, _)| version);
+        let parent = alias(&root, CHAMPION)?.map(|(version, _)| version);
+        for folder in [&version_dir, &alias_dir] {
+            fsutil::remove_leftovers(folder)?;
+        }
 
-        let dir = NewDir::new(&versions.join(number(version)))?;
+        let dir = NewDir::new(&version_dir.join(number(version)))?;
         let digest = version::write(draft, &dir)?;
         dir.publish()?;
         let entry = |event, alias: Option<&str>, reason: &str| LogEntry {
@@ -146,7 +147,7 @@ impl Registry {
         };
         self.log(&entry(Event::Create, None, "trained"))?;
         if parent.is_none() {
-            fsutil::write_atomic(&aliases.join(CHAMPION), format!("{} {digest}\n", number(version)).as_bytes())?;
+            fsutil::write_atomic(&alias_dir.join(CHAMPION), format!("{} {digest}\n", number(version)).as_bytes())?;
             self.log(&entry(Event::Alias, Some(CHAMPION), "first version"))?;
         }
         Ok(version)
@@ -157,10 +158,10 @@ impl Registry {
         let root = self.root()?;
         match selector {
             Selector::Version(version) => Ok((*version, version::claimed_digest(&self.folder(&root, *version)?)?)),
-            Selector::Alias(alias) => {
-                check_name("alias", alias)?;
-                let found = self.alias(&root, alias)?;
-                found.ok_or_else(|| self.missing(&format!("no alias {alias:?}"), &self.alias_names(&root)))
+            Selector::Alias(name) => {
+                check_name("alias", name)?;
+                let found = alias(&root, name)?;
+                found.ok_or_else(|| self.missing(&format!("no alias {name:?}"), &alias_names(&root)))
             }
         }
     }
@@ -176,23 +177,23 @@ impl Registry {
     pub fn list(&self) -> Result<Vec<VersionInfo>> {
         let root = self.root()?;
         let mut aliases: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-        for alias in self.alias_names(&root)? {
-            if let Ok(Some((version, _))) = self.alias(&root, &alias) {
-                aliases.entry(version).or_default().push(alias);
+        for name in alias_names(&root)? {
+            if let Ok(Some((version, _))) = alias(&root, &name) {
+                aliases.entry(version).or_default().push(name);
             }
         }
-        let mut created = self.created(&root)?;
+        let mut log = created(&root)?;
         let manifest = |version| {
             let folder = self.folder(&root, version)?;
             let digest = version::claimed_digest(&folder)?;
             version::read_manifest(&folder, &digest).map(|manifest| (digest, manifest))
         };
         let info = |version| {
-            let (created, parent) = created.remove(&version).map_or((None, None), |(at, parent)| (Some(at), parent));
+            let (created, parent) = log.remove(&version).map_or((None, None), |(at, parent)| (Some(at), parent));
             let aliases = aliases.remove(&version).unwrap_or_default();
             VersionInfo { version, created, parent, aliases, manifest: manifest(version) }
         };
-        Ok(self.versions(&root)?.into_iter().map(info).collect())
+        Ok(versions(&root)?.into_iter().map(info).collect())
     }
 
     /// Checks and reads one version whole, or all versions and all aliases.
@@ -209,22 +210,26 @@ impl Registry {
             let what = format!("version {}", number(version));
             return Ok(VerifyReport { checks: vec![Check { what, outcome: check_version(version) }] });
         }
+        let all = versions(&root)?;
+        if all.is_empty() {
+            return Err(self.missing("no version", &Ok(Vec::new())));
+        }
         let mut checks = Vec::new();
-        for version in self.versions(&root)? {
+        for version in all {
             checks.push(Check { what: format!("version {}", number(version)), outcome: check_version(version) });
         }
-        let check_alias = |alias: &str| -> Result<String> {
-            let (version, digest) =
-                self.alias(&root, alias)?.ok_or_else(|| Error::new(Kind::Digest, format!("alias {alias} is gone")))?;
+        let check_alias = |name: &str| -> Result<String> {
+            let (version, expected) =
+                alias(&root, name)?.ok_or_else(|| Error::new(Kind::Digest, format!("alias {name} is gone")))?;
             let found = version::claimed_digest(&self.folder(&root, version)?)?;
-            if found == digest {
-                return Ok(digest);
+            if found == expected {
+                return Ok(found);
             }
-            let message = format!("alias {alias}: expected version {version} with {digest}, found {found}");
+            let message = format!("alias {name}: expected version {version} with {expected}, found {found}");
             Err(Error::new(Kind::Digest, message))
         };
-        for alias in self.alias_names(&root)? {
-            checks.push(Check { what: format!("alias {alias}"), outcome: check_alias(&alias) });
+        for name in alias_names(&root)? {
+            checks.push(Check { what: format!("alias {name}"), outcome: check_alias(&name) });
         }
         Ok(VerifyReport { checks })
     }
@@ -244,49 +249,12 @@ impl Registry {
         })
     }
 
-    /// The numbers of all versions, ascending. What has no number, such as a version under construction, is none.
-    fn versions(&self, root: &Folder) -> Result<Vec<u32>> {
-        let Some(folder) = root.folder(VERSIONS)? else { return Ok(Vec::new()) };
-        let mut versions: Vec<u32> = folder.names()?.iter().filter_map(|name| parse_number(name)).collect();
-        versions.sort_unstable();
-        Ok(versions)
-    }
-
     fn folder(&self, root: &Folder, version: u32) -> Result<Folder> {
         let found = root.folder(VERSIONS)?.map(|versions| versions.folder(&number(version))).transpose()?.flatten();
         found.ok_or_else(|| {
-            let all = self.versions(root).map(|all| all.iter().map(u32::to_string).collect());
+            let all = versions(root).map(|all| all.iter().map(u32::to_string).collect());
             self.missing(&format!("no version {version}"), &all)
         })
-    }
-
-    fn alias_names(&self, root: &Folder) -> Result<Vec<String>> {
-        let Some(folder) = root.folder(ALIASES)? else { return Ok(Vec::new()) };
-        Ok(folder.names()?.into_iter().filter(|name| !fsutil::is_temporary(name)).collect())
-    }
-
-    /// The version and digest that an alias names; none if there is no such alias.
-    fn alias(&self, root: &Folder, alias: &str) -> Result<Option<(u32, String)>> {
-        let Some(folder) = root.folder(ALIASES)? else { return Ok(None) };
-        let Some(bytes) = folder.read(alias, MAX_ALIAS_BYTES)? else { return Ok(None) };
-        let parse = || {
-            let line = std::str::from_utf8(&bytes).ok()?.strip_suffix('\n')?;
-            let (version, digest) = line.split_once(' ')?;
-            Some((parse_number(version)?, is_digest(digest).then(|| digest.to_owned())?))
-        };
-        parse().map(Some).ok_or_else(|| {
-            let path = folder.path().join(alias);
-            let message = format!("{}: expected a version and a BLAKE3 digest on one line", path.display());
-            Error::new(Kind::Digest, message)
-        })
-    }
-
-    /// Time and parent of each version, as far as the log can be read: it informs, nothing depends on it.
-    fn created(&self, root: &Folder) -> Result<BTreeMap<u32, (String, Option<u32>)>> {
-        let log = root.read(LOG, MAX_LOG_BYTES)?.unwrap_or_default();
-        let entries = log.split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice::<LogEntry>(line).ok());
-        let created = entries.filter(|e| matches!(e.event, Event::Create));
-        Ok(created.map(|e| (e.version, (e.time, e.parent))).collect())
     }
 
     /// Appends one line and flushes it. The file is opened for reading too: a line cut by a crash must not run into
@@ -309,13 +277,13 @@ impl Registry {
         fsutil::sync_dir(&self.path())
     }
 
-    /// Holds the model against other writers for as long as the file lives.
-    fn lock(&self) -> Result<File> {
+    /// Holds the model against other writers for as long as the guard lives.
+    fn lock(&self) -> Result<Lock> {
         let path = self.path().join(LOCK);
         let failed = |e| Error::io(Kind::Usage, "lock", &path, e);
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            Ok(()) => Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => {
                 let message = format!("model {:?} is being changed by another process; try again later", self.name);
                 Err(Error::new(Kind::Locked, message))
@@ -326,6 +294,54 @@ impl Registry {
 
     fn missing(&self, what: &str, existing: &Result<Vec<String>>) -> Error {
         Error::new(Kind::Model, format!("{what} of model {:?}; {}", self.name, listed(existing)))
+    }
+}
+
+/// The numbers of all versions, ascending. What has no number, such as a version under construction, is none.
+fn versions(root: &Folder) -> Result<Vec<u32>> {
+    let Some(folder) = root.folder(VERSIONS)? else { return Ok(Vec::new()) };
+    let mut versions: Vec<u32> = folder.names()?.iter().filter_map(|name| parse_number(name)).collect();
+    versions.sort_unstable();
+    Ok(versions)
+}
+
+fn alias_names(root: &Folder) -> Result<Vec<String>> {
+    let Some(folder) = root.folder(ALIASES)? else { return Ok(Vec::new()) };
+    Ok(folder.names()?.into_iter().filter(|name| !fsutil::is_temporary(name)).collect())
+}
+
+/// The version and digest that an alias names; none if there is no such alias.
+fn alias(root: &Folder, alias: &str) -> Result<Option<(u32, String)>> {
+    let Some(folder) = root.folder(ALIASES)? else { return Ok(None) };
+    let Some(bytes) = folder.read(alias, MAX_ALIAS_BYTES)? else { return Ok(None) };
+    let parse = || {
+        let line = std::str::from_utf8(&bytes).ok()?.strip_suffix('\n')?;
+        let (version, digest) = line.split_once(' ')?;
+        Some((parse_number(version)?, is_digest(digest).then(|| digest.to_owned())?))
+    };
+    parse().map(Some).ok_or_else(|| {
+        let path = folder.path().join(alias);
+        let message = format!("{}: expected a version and a BLAKE3 digest on one line", path.display());
+        Error::new(Kind::Digest, message)
+    })
+}
+
+/// Time and parent of each version, as far as the log can be read: it informs, nothing depends on it.
+fn created(root: &Folder) -> Result<BTreeMap<u32, (String, Option<u32>)>> {
+    let log = root.read(LOG, MAX_LOG_BYTES)?.unwrap_or_default();
+    let entries = log.split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice::<LogEntry>(line).ok());
+    let created = entries.filter(|e| matches!(e.event, Event::Create));
+    Ok(created.map(|e| (e.version, (e.time, e.parent))).collect())
+}
+
+/// A held lock. Closing the file would release it too, but not while a process that is being started at that moment
+/// still has a copy of the descriptor.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // If this fails, the end of the process releases it.
+        let _ = self.0.unlock();
     }
 }
 

@@ -296,4 +296,5 @@ fn numbers_that_are_not_finite_never_reach_the_disk() {
     assert_eq!(fixture.registry.create_version(bad, NOW).unwrap_err().kind(), Kind::Bug);
     assert!(files(&fixture.path("aliases")).is_empty());
     assert_eq!(fs::read_dir(fixture.path("versions")).unwrap().count(), 0);
+    assert_eq!(fixture.registry.verify(None).unwrap_err().kind(), Kind::Model, "nothing to verify is no success");
 }

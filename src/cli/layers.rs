@@ -1,0 +1,129 @@
+//! Flags over configuration: what the pipeline commands share before they start working.
+
+use std::path::Path;
+
+use super::args::{ConfigArgs, FeaturesArgs, InputArgs, ModelArgs, ScoreArgs, TrainArgs};
+use crate::config::{Config, Layers};
+use crate::error::{Error, Kind, Result};
+
+impl FeaturesArgs {
+    /// Configuration file, `--set` and flags.
+    pub fn layers(&self) -> Result<Layers> {
+        Ok(self.input.over(self.config.layers()?)?.flag("run.archive", self.no_archive.then_some(false)))
+    }
+}
+
+impl TrainArgs {
+    /// Configuration file, `--set` and flags.
+    pub fn layers(&self) -> Result<Layers> {
+        let layers = self.model.over(self.input.over(self.config.layers()?)?)?;
+        // The parser lets no seed through that does not fit.
+        Ok(layers.flag("run.seed", self.seed.and_then(|seed| i64::try_from(seed).ok())))
+    }
+}
+
+impl ScoreArgs {
+    /// Configuration file, `--set` and flags. Resolved once to find the model, and again on top of its settings.
+    pub fn layers(&self) -> Result<Layers> {
+        let layers = self.model.over(self.input.over(self.config.layers()?)?)?;
+        let layers = layers.flag("run.fail-on", self.fail_on.map(crate::anomaly::Severity::name));
+        Ok(layers.flag("run.strict", self.strict.then_some(true)))
+    }
+}
+
+impl ConfigArgs {
+    /// Configuration file and `--set`.
+    pub fn layers(&self) -> Result<Layers> {
+        Layers::read(self.config.as_deref(), &self.sets)
+    }
+}
+
+impl InputArgs {
+    fn over(&self, layers: Layers) -> Result<Layers> {
+        Ok(layers.flag("run.profile", self.profile.as_deref()).flag("run.store", text(self.store.as_deref())?))
+    }
+}
+
+impl ModelArgs {
+    fn over(&self, layers: Layers) -> Result<Layers> {
+        Ok(layers.flag("run.models", text(self.models.as_deref())?).flag("run.name", self.name.as_deref()))
+    }
+}
+
+/// The folder of the partitions, where a command cannot do without.
+pub fn store(config: &Config) -> Result<&Path> {
+    config.run().store.as_deref().ok_or_else(|| missing("--store", "run.store"))
+}
+
+/// The folder of the models and the name of the model.
+pub fn model(config: &Config) -> Result<(&Path, &str)> {
+    let models = config.run().models.as_deref().ok_or_else(|| missing("--models", "run.models"))?;
+    let name = config.run().name.as_deref().ok_or_else(|| missing("--name", "run.name"))?;
+    Ok((models, name))
+}
+
+fn missing(flag: &str, key: &str) -> Error {
+    Error::new(Kind::Usage, format!("expected {flag}, or {key} in the configuration, found neither"))
+}
+
+/// Paths pass through configuration values, which are text.
+fn text(path: Option<&Path>) -> Result<Option<&str>> {
+    let Some(path) = path else { return Ok(None) };
+    let text = path.to_str();
+    text.map(Some).ok_or_else(|| Error::new(Kind::Usage, format!("expected a path in UTF-8, found {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::anomaly::Severity;
+    use crate::cli::args::{Args, Command};
+
+    fn score(flags: &[&str]) -> ScoreArgs {
+        let line = ["quietwatch", "score", "--out", "run"].iter().chain(flags);
+        match Args::parse_from(line).command {
+            Command::Score(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_reach_their_keys_and_beat_set() {
+        let args = score(&[
+            "--store",
+            "s",
+            "--models",
+            "m",
+            "--name",
+            "n",
+            "--strict",
+            "--fail-on",
+            "high",
+            "--profile",
+            "generic",
+            "--set",
+            "run.store=other",
+            "--set",
+            "run.fail-on=low",
+        ]);
+        let config = args.layers().unwrap().resolve().unwrap();
+        assert_eq!(store(&config).unwrap(), Path::new("s"));
+        assert_eq!(model(&config).unwrap(), (Path::new("m"), "n"));
+        let run = config.run();
+        assert_eq!((run.fail_on, run.strict, run.profile.as_str()), (Some(Severity::High), true, "generic"));
+    }
+
+    #[test]
+    fn what_neither_flag_nor_configuration_says_is_a_usage_error() {
+        let config = score(&[]).layers().unwrap().resolve().unwrap();
+        assert_eq!(store(&config).unwrap_err().kind(), Kind::Usage);
+        assert!(model(&config).unwrap_err().to_string().contains("--models"));
+    }
+
+    #[test]
+    fn several_event_paths_may_follow_one_flag() {
+        assert_eq!(score(&["--events", "a", "b", "--events", "c"]).input.events, ["a", "b", "c"]);
+    }
+}
