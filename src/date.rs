@@ -104,7 +104,6 @@ pub mod rfc3339 {
     use serde::{Deserialize, Deserializer, Serializer};
 
     /// Writes the time as text.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde's `with` calls")]
     pub fn serialize<S: Serializer>(ms: &i64, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(&super::format_ms(*ms))
     }

@@ -76,7 +76,7 @@ pub struct Record {
 pub fn records(bytes: &[u8], name: &str) -> Result<Vec<Record>> {
     let bad = |line: usize, what: &str| Error::new(Kind::Input, format!("{name} line {line}: {what}"));
     let text = std::str::from_utf8(bytes).map_err(|e| {
-        let line = 1 + bytes[..e.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
+        let line = 1 + memchr::memchr_iter(b'\n', &bytes[..e.valid_up_to()]).count();
         bad(line, "expected UTF-8 text")
     })?;
     let mut chars = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();

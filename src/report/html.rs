@@ -216,7 +216,7 @@ fn card(a: &Anomaly) -> Markup {
                         " · " (window(a))
                         " · " (words::count(a.event_count, "call"))
                         @if a.error_count > 0 { ", " (words::count(a.error_count, "error")) }
-                        " · " (words::one_in(a.p_value)) " on a normal night"
+                        " · odds " (words::one_in(a.p_value)) " on a normal night"
                     }
                 }
             }

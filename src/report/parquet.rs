@@ -190,13 +190,14 @@ fn read_rows(bytes: &[u8]) -> polars::error::PolarsResult<Vec<Map<String, Value>
     Ok(rows)
 }
 
+fn at<T: NativeType>(array: &dyn Array, i: usize) -> Option<T> {
+    Some(array.as_any().downcast_ref::<PrimitiveArray<T>>()?.value(i))
+}
+
 /// One value as JSON; `None` for a type that no column has.
 fn json(array: &dyn Array, i: usize) -> Option<Value> {
     if array.is_null(i) {
         return Some(Value::Null);
-    }
-    fn at<T: NativeType>(array: &dyn Array, i: usize) -> Option<T> {
-        Some(array.as_any().downcast_ref::<PrimitiveArray<T>>()?.value(i))
     }
     let any = array.as_any();
     Some(match array.dtype() {
@@ -262,7 +263,7 @@ mod tests {
         };
         assert_eq!(read(&write(&[]).unwrap(), "x").unwrap(), []);
         assert_eq!(schema(&[]), schema(&[sample::anomaly(1)]));
-        assert_eq!(schema(&[]).iter_names().map(|n| n.as_str()).collect::<Vec<_>>(), COLUMNS);
+        assert_eq!(schema(&[]).iter_names().map(ToString::to_string).collect::<Vec<_>>(), COLUMNS);
     }
 
     #[test]

@@ -55,19 +55,14 @@ pub fn publish(out: &Path, run: &RunInfo, anomalies: &[Anomaly], write_html: boo
         place.sync_parent()?;
         return Ok(Published::Created);
     };
-    if existing
-        .files
-        .iter()
-        .map(|(name, bytes)| (*name, bytes.as_slice()))
-        .eq(files.iter().map(|(n, b)| (*n, b.as_slice())))
-    {
+    if existing.files == files {
         return Ok(Published::Unchanged);
     }
     let revision = place.build(&files, Some(&existing))?;
     match exchange(&place.next, &place.dir) {
         Ok(()) => {}
         Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
-            place.rename_twice()?
+            place.rename_twice()?;
         }
         Err(e) => {
             place.sweep();
