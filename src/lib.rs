@@ -8,6 +8,7 @@ pub mod error;
 pub mod events;
 pub mod features;
 pub mod seed;
+pub mod simulate;
 pub mod tables;
 
 pub use date::Date;
