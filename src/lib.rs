@@ -20,6 +20,7 @@ pub mod models;
 pub mod pipeline;
 pub mod report;
 pub mod seed;
+pub mod simulate;
 pub mod tables;
 
 pub use date::Date;
