@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::args::{DemoArgs, InputArgs, ModelArgs};
+use super::args::{DemoArgs, InputArgs};
 use super::score::{Nights, print, publish, score};
 use super::{cannot_print, terminal, train};
 use crate::anomaly::{Anomaly, RunInfo};
@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::evaluation;
 use crate::features::catalog::user_day as f;
 use crate::fsutil;
-use crate::models::{CHAMPION, Selector};
+use crate::models::{CHAMPION, Registry, Selector};
 use crate::pipeline::Days;
 use crate::seed::Seed;
 use crate::simulate::{self, Format, Options};
@@ -70,8 +70,8 @@ pub(super) fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<()> {
     say(&format!("   features of {} events, {} rows set aside", report.events, report.quarantined))?;
 
     say(&format!("\n2. Learn what is normal from the days up to {until}, which are clean."))?;
-    let registry = ModelArgs { models: Some(dir.join("models")), name: Some("demo".into()) }.registry(&config)?;
-    let (version, trained) = train::train(&store, Some(until), &config, None, &registry)?;
+    let registry = Registry::open(&dir.join("models"), "demo")?;
+    let (version, trained) = train::train(&store, Some(until), &config, &registry)?;
     say(&format!("   model version {version}: {} user-days", trained.user_days))?;
 
     say("\n3. Score the nights after that, each by what the days before it taught.\n")?;
@@ -147,17 +147,13 @@ fn capture(out: &mut dyn Write, dir: &Path) -> Result<()> {
         return writeln!(out, "   {CAPTURE} is not here; run the demo from a clone to see this part.")
             .map_err(cannot_print);
     };
-    let config: Config = Layers::default().resolve()?;
-    let input = InputArgs {
-        events: vec![format!("{}/*.json.gz", folder.display())],
-        profile: Some("aws-cloudtrail".into()),
-        ..InputArgs::default()
-    };
+    let config: Config = Layers::default().flag("run.profile", Some("aws-cloudtrail")).resolve()?;
+    let input = InputArgs { events: vec![format!("{}/*.json.gz", folder.display())], ..InputArgs::default() };
     let (store, report) = input.ingest(&config, Store::create(&dir.join("capture-store"))?, true)?;
     writeln!(out, "   {} files, {} events, {} rows set aside\n", report.files, report.events, report.quarantined)
         .map_err(cannot_print)?;
     let days: Vec<DayTables> =
-        store.list()?.into_iter().map(|(date, org)| Days::load(&store, &org, date)).collect::<Result<_>>()?;
+        store.list()?.into_iter().map(|(date, org)| Days::load(&store, org.as_str(), date)).collect::<Result<_>>()?;
     let mut rows: Vec<(f64, [String; 7])> = Vec::new();
     for day in &days {
         for row in 0..day.user_day.len() {

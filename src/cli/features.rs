@@ -3,20 +3,17 @@
 use std::io::Write;
 
 use super::args::FeaturesArgs;
-use super::{cannot_print, print_json};
-use crate::config::Layers;
+use super::{cannot_print, layers, print_json};
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 
 pub(super) fn run(args: &FeaturesArgs, out: &mut dyn Write) -> Result<()> {
-    let config = Layers::read(args.config.config.as_deref(), &args.config.sets)?.resolve()?;
+    let config = args.layers()?.resolve()?;
     if args.input.events.is_empty() {
         return Err(Error::new(Kind::Usage, "expected --events PATH..., found none"));
     }
-    let path = args.input.store.clone().or_else(|| config.run().store.clone());
-    let path = path.ok_or_else(|| Error::new(Kind::Usage, "expected --store DIR, found none"))?;
-    let archive = config.run().archive && !args.no_archive;
-    let (_, report) = args.input.ingest(&config, Store::create(&path)?, archive)?;
+    let store = Store::create(layers::store(&config)?)?;
+    let (_, report) = args.input.ingest(&config, store, config.run().archive)?;
     if args.json {
         return print_json(out, &report);
     }

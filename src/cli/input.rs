@@ -1,7 +1,5 @@
 //! INPUT of `train` and `score`: a store, or event files that go into one first (a temporary one unless `--store` says).
 
-use std::path::PathBuf;
-
 use tempfile::TempDir;
 
 use super::args::InputArgs;
@@ -19,17 +17,9 @@ pub(super) struct Input {
 }
 
 impl InputArgs {
-    fn profile(&self, config: &Config) -> Result<Profile> {
-        Profile::load(self.profile.as_deref().unwrap_or(&config.run().profile))
-    }
-
-    fn store(&self, config: &Config) -> Option<PathBuf> {
-        self.store.clone().or_else(|| config.run().store.clone())
-    }
-
     /// The store of INPUT, after reading event files into it if there are any.
     pub(super) fn open(&self, config: &Config) -> Result<Input> {
-        match (self.events.is_empty(), self.store(config)) {
+        match (self.events.is_empty(), config.run().store.clone()) {
             (true, Some(path)) => Ok(Input { store: Store::open(&path)?, _temporary: None }),
             (true, None) => {
                 Err(Error::new(Kind::Usage, "expected --events PATH... or --store DIR (or both), found neither"))
@@ -51,7 +41,7 @@ impl InputArgs {
     /// Reads the event files into a store.
     pub(super) fn ingest(&self, config: &Config, store: Store, archive: bool) -> Result<(Store, IngestReport)> {
         config.require_networks()?;
-        let profile = self.profile(config)?;
+        let profile = Profile::load(&config.run().profile)?;
         let sources = discover(&self.events)?;
         let bar = terminal::progress("reading", sources.len() as u64);
         let report = store.ingest(&sources, &profile, config.settings(), archive, &mut |done, total| {

@@ -16,6 +16,7 @@ mod evaluate;
 mod explain;
 mod features;
 mod input;
+mod layers;
 mod models;
 mod score;
 mod simulate;

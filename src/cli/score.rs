@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::ScoreArgs;
-use super::{cannot_print, print_json, terminal};
+use super::{cannot_print, layers, print_json, terminal};
 use crate::anomaly::{Anomaly, RunInfo};
-use crate::config::{Config, Layers};
+use crate::config::Config;
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
-use crate::models::LoadedModel;
+use crate::models::{LoadedModel, Registry};
 use crate::pipeline::{Days, Scorer};
 use crate::report::run_folder::{self, Published};
 use crate::report::terminal::{Layout, print_night};
@@ -26,8 +26,8 @@ pub(super) enum Nights {
 }
 
 pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
-    let layers = Layers::read(args.config.config.as_deref(), &args.config.sets)?;
-    let base = layers.resolve()?;
+    let said = args.layers()?;
+    let base = said.resolve()?;
     let nights = match (args.date, args.from, args.to) {
         (Some(date), ..) => Nights::Range(date, date),
         (None, Some(from), Some(to)) if from <= to => Nights::Range(from, to),
@@ -36,16 +36,13 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
         }
         _ => Nights::Latest,
     };
-    let registry = args.model.registry(&base)?;
-    let (run, model) = {
-        let model = registry.load(&args.version.selector())?;
-        (base.run().clone(), model)
-    };
+    let (models, name) = layers::model(&base)?;
+    let model = Registry::open(models, name)?.load(&args.version.selector())?;
     check_schema(&model)?;
-    let config = layers.resolve_at_score_time(&model.manifest.settings)?;
+    let config = said.resolve_at_score_time(&model.manifest.settings)?;
+    let run = config.run();
     let input = args.input.open(&config)?;
-    let name = args.model.name.clone().or_else(|| run.name.clone()).unwrap_or_default();
-    let (info, anomalies) = score(&input.store, &model, &name, &config, nights)?;
+    let (info, anomalies) = score(&input.store, &model, name, &config, nights)?;
     let published = publish(&args.out, &info, &anomalies, &config)?;
     if args.json {
         print_json(out, &info)?;
@@ -59,15 +56,14 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
         eprintln!("run {what} {}", args.out.display());
     }
     let reported = anomalies.iter().filter(|a| a.reported).map(|a| a.severity).max();
-    let threshold = args.fail_on.or(run.fail_on);
-    if let (Some(worst), Some(threshold)) = (reported, threshold) {
+    if let (Some(worst), Some(threshold)) = (reported, run.fail_on) {
         if worst >= threshold {
             eprintln!("an anomaly of severity {} was reported (--fail-on {})", worst.name(), threshold.name());
             return Ok(ExitCode::from(Kind::FailOn.exit_code()));
         }
     }
     let tripped = info.nights.iter().any(|n| !n.notes.is_empty()) || !info.missing_dates.is_empty();
-    if tripped && (args.strict || run.strict) {
+    if tripped && run.strict {
         eprintln!("a gate tripped and --strict was given; the run is published all the same");
         return Ok(ExitCode::from(Kind::Features.exit_code()));
     }

@@ -23,7 +23,7 @@ pub(super) fn run(args: &SimulateArgs, out: &mut dyn Write) -> Result<()> {
         },
         users: args.users,
         days: args.days,
-        start: args.start.unwrap_or(default_start()),
+        start: args.start.unwrap_or_else(default_start),
         seed: Seed(args.seed),
         scenarios,
         format: match args.format {
@@ -33,12 +33,12 @@ pub(super) fn run(args: &SimulateArgs, out: &mut dyn Write) -> Result<()> {
         },
     };
     let bar = terminal::progress("simulating", 1);
-    let mut progress = |done: u64, of: u64| {
-        bar.set_length(of);
-        bar.set_position(done);
+    let mut progress = |p: simulate::Progress| {
+        bar.set_length(p.total);
+        bar.set_position(p.done);
     };
     let summary = match &args.into {
-        Some(events) => simulate::inject(events, &options, &args.out, &mut progress)?,
+        Some(events) => simulate::inject(std::slice::from_ref(events), &options, &args.out, &mut progress)?,
         None => simulate::run(&options, &args.out, &mut progress)?,
     };
     bar.finish_and_clear();
@@ -53,7 +53,7 @@ pub(super) fn default_start() -> Date {
 fn print(out: &mut dyn Write, s: &simulate::Summary, dir: &Path) -> Result<()> {
     writeln!(out, "{} events of {} users over {} days in {}", s.events, s.users, s.days, dir.display())
         .map_err(cannot_print)?;
-    match s.train_until {
+    match s.train_until.filter(|_| s.scenarios > 0) {
         Some(until) => writeln!(out, "{} scenarios; the days up to {until} are clean: train on these", s.scenarios),
         None => writeln!(out, "no scenarios: a calm organisation"),
     }

@@ -6,19 +6,20 @@ use std::io::Write;
 use serde_json::json;
 
 use super::args::TrainArgs;
-use super::{cannot_print, now, print_json, terminal};
-use crate::config::{Config, Layers};
+use super::{cannot_print, layers, now, print_json, terminal};
+use crate::config::Config;
 use crate::date::Date;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::models::{Array, Draft, Manifest, Registry};
 use crate::pipeline::{self, Days, Trained};
 
 pub(super) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<()> {
-    let config = Layers::read(args.config.config.as_deref(), &args.config.sets)?.resolve()?;
+    let config = args.layers()?.resolve()?;
     // The registry is looked at first: a bad name fails before the work, not after it.
-    let registry = args.model.registry(&config)?;
+    let (models, name) = layers::model(&config)?;
+    let registry = Registry::open(models, name)?;
     let input = args.input.open(&config)?;
-    let (version, trained) = train(&input.store, args.until, &config, args.seed, &registry)?;
+    let (version, trained) = train(&input.store, args.until, &config, &registry)?;
     let (from, until) = trained.window;
     if args.json {
         let body = json!({ "version": version, "from": from, "until": until, "events": trained.events,
@@ -35,7 +36,6 @@ pub(super) fn train(
     days: &dyn Days,
     until: Option<Date>,
     config: &Config,
-    seed: Option<u64>,
     registry: &Registry,
 ) -> Result<(u32, Trained)> {
     let bar = terminal::progress("training", 1);
@@ -48,8 +48,8 @@ pub(super) fn train(
         format_version: 0,
         engine_version: env!("CARGO_PKG_VERSION").to_owned(),
         feature_schema: crate::features::catalog::schema_hash(),
-        settings: config.settings().portable(),
-        seed: seed.unwrap_or(config.run().seed),
+        settings: config.settings().clone(),
+        seed: config.run().seed,
         train_from: trained.window.0,
         train_until: trained.window.1,
         orgs: trained.orgs.clone(),
@@ -102,15 +102,4 @@ fn card(m: &Manifest) -> String {
         line(format!("\nNote: {note}"));
     }
     out
-}
-
-impl super::args::ModelArgs {
-    /// The registry that `--models` and `--name`, or the configuration, mean.
-    pub(super) fn registry(&self, config: &Config) -> Result<Registry> {
-        let models = self.models.clone().or_else(|| config.run().models.clone());
-        let models = models.ok_or_else(|| Error::new(Kind::Usage, "expected --models DIR, found none"))?;
-        let name = self.name.clone().or_else(|| config.run().name.clone());
-        let name = name.ok_or_else(|| Error::new(Kind::Usage, "expected --name NAME, found none"))?;
-        Registry::open(&models, &name)
-    }
 }
