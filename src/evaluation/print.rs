@@ -8,7 +8,8 @@ use super::report::{Evaluation, Incident, Recall, TOP};
 use crate::report::escape::shorten;
 use crate::report::words::{count, percent, score, thousands};
 
-/// Prints what was found, what was missed, and how much noise came with it. Tables fit `width` columns from about 118 on.
+/// Prints what was found, what was missed, and how much noise came with it. Tables fit `width` columns from about 118
+/// on.
 pub fn print(out: &mut dyn Write, e: &Evaluation, width: usize) -> io::Result<()> {
     writeln!(out, "{} scored, {} labelled", count(e.nights_scored, "night"), count(e.overall.incidents, "attack"))?;
     if e.incidents_not_scored > 0 {

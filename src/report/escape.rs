@@ -5,8 +5,9 @@ use std::fmt::Write;
 
 use super::words::thousands;
 
-/// Characters that a reader cannot see but that change what is seen: controls (with ESC, newline and tab), bidirectional
-/// marks and overrides, zero-width and filler characters, separators and tag characters (Unicode TR 36 and TR 39).
+/// Characters that a reader cannot see but that change what is seen: controls (with ESC, newline and tab),
+/// bidirectional marks and overrides, zero-width and filler characters, separators and tag characters (Unicode TR 36
+/// and TR 39).
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
