@@ -1,7 +1,7 @@
 //! The label file: who did what when, for `evaluate` alone.
 //!
-//! CSV with the columns `org_id, user_id, start, end, scenario, category, difficulty` in any order. A row is one window of
-//! one user; a blank `user_id` means the whole organisation, a blank `org_id` the organisation `default`.
+//! CSV with the columns `org_id, user_id, start, end, scenario, category, difficulty` in any order. A row is one
+//! window of one user; a blank `user_id` means the whole organisation, a blank `org_id` the organisation `default`.
 
 use serde::{Deserialize, Serialize};
 
@@ -87,8 +87,8 @@ pub struct Label {
 
 const COLUMNS: [&str; 7] = ["org_id", "user_id", "start", "end", "scenario", "category", "difficulty"];
 
-/// Reads a label file; `name` stands in errors. Strict: a missing column, an unknown word or a window that ends before it
-/// starts is an error of [`Kind::Input`] with its line.
+/// Reads a label file; `name` stands in errors. Strict: a missing column, an unknown word or a window that ends before
+/// it starts is an error of [`Kind::Input`] with its line.
 pub fn read(bytes: &[u8], name: &str) -> Result<Vec<Label>> {
     let records = csv::records(bytes, name)?;
     let Some((header, rows)) = records.split_first() else {

@@ -5,8 +5,8 @@ use crate::date::{Date, MS_PER_DAY};
 
 use super::labels::Label;
 
-/// Rows of one scenario and organisation whose windows are at most this far apart are one incident, whoever the user is:
-/// an attack that moves from user to user, or pauses overnight.
+/// Rows of one scenario and organisation whose windows are at most this far apart are one incident, whoever the user
+/// is: an attack that moves from user to user, or pauses overnight.
 pub const CHAIN_MS: i64 = 2 * MS_PER_DAY;
 
 /// The same for rows of one user: slow attacks rest for days.

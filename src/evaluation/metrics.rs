@@ -1,6 +1,7 @@
 //! Metrics of ranked lists, as pure functions. Higher scores are odder; a positive is what should be found.
 
-/// Share of positives among the first `k` of a ranked list (fewer if it is shorter); `None` for an empty list or `k` = 0.
+/// Share of positives among the first `k` of a ranked list (fewer if it is shorter); `None` for an empty list or `k` =
+/// 0.
 pub fn precision_at_k(ranked: &[bool], k: usize) -> Option<f64> {
     let top = &ranked[..k.min(ranked.len())];
     (!top.is_empty()).then(|| hits(top) as f64 / top.len() as f64)
@@ -50,8 +51,8 @@ pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
     Some(sum)
 }
 
-/// Area under the ROC curve: the probability that a positive scores above a negative, ties counting half (Mann & Whitney
-/// 1947). `None` unless there are both.
+/// Area under the ROC curve: the probability that a positive scores above a negative, ties counting half (Mann &
+/// Whitney 1947). `None` unless there are both.
 pub fn roc_auc(scores: &[f64], positive: &[bool]) -> Option<f64> {
     let all = hits(positive);
     let others = positive.len() - all;
@@ -66,8 +67,8 @@ pub fn roc_auc(scores: &[f64], positive: &[bool]) -> Option<f64> {
     Some(won / (all as f64 * others as f64))
 }
 
-/// The Wilson score interval of a proportion at 95 % (Wilson 1927): sensible for few trials and for proportions of 0 and
-/// 1. Without trials nothing is known: 0 to 1.
+/// The Wilson score interval of a proportion at 95 % (Wilson 1927): sensible for few trials and for proportions of 0
+/// and 1. Without trials nothing is known: 0 to 1.
 pub fn wilson_interval(successes: u64, trials: u64) -> (f64, f64) {
     /// The 97.5 % quantile of the normal distribution.
     const Z: f64 = 1.959_963_984_540_054;

@@ -2,14 +2,15 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 use super::report::{Evaluation, Incident, Recall, TOP};
-use crate::report::escape::clip;
-use crate::report::words::{count, percent, thousands};
+use crate::report::escape::shorten;
+use crate::report::words::{count, percent, score, thousands};
 
-/// Prints what was found, what was missed, and how much noise came with it.
-pub fn print(out: &mut dyn Write, e: &Evaluation) -> io::Result<()> {
+/// Prints what was found, what was missed, and how much noise came with it. Tables fit `width` columns from about 118
+/// on.
+pub fn print(out: &mut dyn Write, e: &Evaluation, width: usize) -> io::Result<()> {
     writeln!(out, "{} scored, {} labelled", count(e.nights_scored, "night"), count(e.overall.incidents, "attack"))?;
     if e.incidents_not_scored > 0 {
         let not_scored = count(e.incidents_not_scored, "labelled incident");
@@ -17,11 +18,11 @@ pub fn print(out: &mut dyn Write, e: &Evaluation) -> io::Result<()> {
     }
     writeln!(out)?;
     if !e.attacks.is_empty() {
-        incidents(out, "Attacks", &e.attacks)?;
+        incidents(out, "Attacks", &e.attacks, width)?;
         recall(out, e)?;
     }
     if !e.look_alikes.is_empty() {
-        incidents(out, "Benign look-alikes (better not found)", &e.look_alikes)?;
+        incidents(out, "Benign look-alikes (better not found)", &e.look_alikes, width)?;
     }
     let a = &e.alerts;
     writeln!(
@@ -61,9 +62,15 @@ pub fn print(out: &mut dyn Write, e: &Evaluation) -> io::Result<()> {
     Ok(())
 }
 
+/// Lines above, below the header and below; nothing between rows.
+const STYLE: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
+
 fn table(header: &[&str], numbers: &[usize]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table.load_style(STYLE).set_header(header.to_vec());
     for &column in numbers {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -72,49 +79,39 @@ fn table(header: &[&str], numbers: &[usize]) -> Table {
     table
 }
 
-fn incidents(out: &mut dyn Write, title: &str, list: &[Incident]) -> io::Result<()> {
-    let top = format!("top {TOP}");
-    let header = [
-        "scenario",
-        "difficulty",
-        "from",
-        "users",
-        &top,
-        "reported",
-        "best rank",
-        "best score",
-        "days",
-        "what was said",
-    ];
-    let mut table = table(&header, &[3, 6, 7, 8]);
-    let found = |found: bool| if found { "yes" } else { "–" };
+fn incidents(out: &mut dyn Write, title: &str, list: &[Incident], width: usize) -> io::Result<()> {
+    /// Columns that all but the first and the last one need, with the spacing of all.
+    const FIXED: usize = 66;
+    const SCENARIO: usize = 28;
+    let scenario = list.iter().map(|i| i.scenario.chars().count()).max().unwrap_or(0).clamp(8, SCENARIO);
+    let said = width.saturating_sub(FIXED + scenario).max(24);
+    let header = ["scenario", "difficulty", "from", "found", "rank", "score", "days", "what was said"];
+    let mut table = table(&header, &[4, 5, 6]);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
     for i in list {
+        let found = match (i.found_reported, i.found_top10) {
+            (true, _) => "reported".to_owned(),
+            (false, true) => format!("top {TOP}"),
+            (false, false) => "missed".to_owned(),
+        };
         table.add_row([
-            clip(&i.scenario, 40).into_owned(),
+            shorten(&i.scenario, SCENARIO),
             i.difficulty.name().to_owned(),
             i.from.to_string(),
-            if i.user_ids.is_empty() { "all".to_owned() } else { i.user_ids.len().to_string() },
-            found(i.found_top10).to_owned(),
-            found(i.found_reported).to_owned(),
+            found,
             or_dash(i.best_rank.map(|rank| rank.to_string())),
-            or_dash(i.best_score.map(|score| format!("{score:.0}"))),
+            or_dash(i.best_score.map(score)),
             or_dash(i.days_to_first_alert.map(|days| days.to_string())),
-            or_dash(i.title.as_deref().map(|title| clip(title, 60).into_owned())),
+            or_dash(i.title.as_deref().map(|title| shorten(title, said))),
         ]);
     }
-    writeln!(out, "{title}\n{table}\n")
+    writeln!(out, "{title}\n{}\n", table.trim_fmt())
 }
 
 fn recall(out: &mut dyn Write, e: &Evaluation) -> io::Result<()> {
     let mut table = table(&["recall", "attacks", &format!("top {TOP}"), "reported"], &[1, 2, 3]);
     let mut row = |name: &str, r: &Recall| {
-        table.add_row([
-            clip(name, 40).into_owned(),
-            thousands(r.incidents),
-            percent(r.recall_top10),
-            percent(r.recall_reported),
-        ]);
+        table.add_row([shorten(name, 40), thousands(r.incidents), percent(r.recall_top10), percent(r.recall_reported)]);
     };
     row("all", &e.overall);
     for name in ["easy", "medium", "hard"] {
@@ -131,7 +128,7 @@ fn recall(out: &mut dyn Write, e: &Evaluation) -> io::Result<()> {
             row(name, r);
         }
     }
-    writeln!(out, "{table}\n")
+    writeln!(out, "{}\n", table.trim_fmt())
 }
 
 #[cfg(test)]
@@ -143,7 +140,7 @@ mod tests {
     #[test]
     fn the_tables_name_what_was_found_and_hide_nothing_hostile() {
         let mut a = sample::anomaly(1);
-        a.title = sample::HOSTILE.into();
+        a.title = "\u{1b}[2J\u{202e}".into();
         let labels = labels::read(
             b"org_id,user_id,start,end,scenario,category,difficulty\n\
               00D5g000001AAAA,0055g00000AAAAA,2026-04-21,2026-04-21,S1,identity,easy\n\
@@ -153,7 +150,7 @@ mod tests {
             "l",
         );
         let mut out = Vec::new();
-        print(&mut out, &evaluate(&sample::run(), &[a], &labels.unwrap())).unwrap();
+        print(&mut out, &evaluate(&sample::run(), &[a], &labels.unwrap()), 120).unwrap();
         let text = String::from_utf8(out).unwrap();
         for part in [
             "1 night scored, 2 attacks labelled",

@@ -10,8 +10,8 @@ use crate::report::{csv, jsonl, parquet, run_folder};
 
 /// Reads anomalies from a `.jsonl`, `.csv` or `.parquet` file with the columns of a run.
 ///
-/// The run is told by its rows alone: a calm night that kept no row is not known of, and a night's subjects are its rows.
-/// Calibration and counts of quiet nights therefore need the run folder.
+/// The run is told by its rows alone: a calm night that kept no row is not known of, and how many subjects were scored
+/// is not either (0). Calibration and counts of quiet nights therefore need the run folder.
 pub fn read(path: &Path) -> Result<(RunInfo, Vec<Anomaly>)> {
     let bytes = fs::read(path).map_err(|e| Error::io(Kind::Input, "read", path, e))?;
     let name = path.display().to_string();
@@ -36,7 +36,6 @@ fn run_of(anomalies: &[Anomaly]) -> RunInfo {
             cold_users: 0,
             notes: Vec::new(),
         });
-        night.subjects += 1;
         night.reported += u64::from(a.reported);
     }
     let first = anomalies.first();
@@ -67,7 +66,7 @@ mod tests {
         for name in ["anomalies.jsonl", "anomalies.csv", "anomalies.parquet"] {
             let (run, read) = super::read(&dir.path().join("run").join(name)).unwrap();
             assert_eq!(read, rows, "{name}");
-            assert_eq!((run.nights.len(), run.nights[0].subjects, run.nights[0].reported), (1, 3, 2), "{name}");
+            assert_eq!((run.nights.len(), run.nights[0].subjects, run.nights[0].reported), (1, 0, 2), "{name}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! `report.html`: one self-contained page that a person reads in the morning.
 //!
-//! No script, no network, no image file: the content policy allows nothing but the one style sheet, named by its digest,
-//! so that even a hole in the escaping could load or run nothing. Text goes through [`clip`] (hidden characters spelled
-//! out, floods cut) and then through maud, which escapes HTML.
+//! No script, no network, no image file: the content policy allows nothing but the one style sheet, named by its
+//! digest, so that even a hole in the escaping could load or run nothing. Text goes through [`clip`] (hidden
+//! characters spelled out, floods cut) and then through maud, which escapes HTML.
 
 mod range_bar;
 
@@ -61,8 +61,8 @@ pub fn page(run: &RunInfo, anomalies: &[Anomaly]) -> String {
                 @if run.in_sample {
                     p.warning role="note" {
                         strong { "In sample. " }
-                        "At least one of these nights lies within the training window of the model, so the page shows how \
-                         the past looks to it, not how well it would have warned."
+                        "At least one of these nights lies within the training window of the model, so the page shows \
+                         how the past looks to it, not how well it would have warned."
                     }
                 }
                 main id="nights" {
@@ -92,6 +92,26 @@ fn nights(run: &RunInfo) -> Vec<(Date, Vec<&NightSummary>)> {
     nights
 }
 
+/// Classes of table columns.
+const TEXT: &str = "text";
+const NUMBER: &str = "number";
+const BAR: &str = "bar";
+
+/// The head of a table: class and name of each column. A bar needs no name for the eye.
+fn head(columns: &[(&str, &str)]) -> Markup {
+    html! {
+        thead {
+            tr {
+                @for (class, name) in columns {
+                    th class=(class) scope="col" {
+                        @if *class == BAR { span.hidden { (name) } } @else { (name) }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn reported(summaries: &[&NightSummary]) -> u64 {
     summaries.iter().map(|s| s.reported).sum()
 }
@@ -109,8 +129,7 @@ fn index(nights: &[(Date, Vec<&NightSummary>)], anomalies: &[Anomaly]) -> Markup
     html! {
         nav aria-label="Nights" {
             table.compact {
-                thead { tr { th scope="col" { "Night" } th.number scope="col" { "Calls" } th.number scope="col" { "Subjects" }
-                    th.number scope="col" { "Reported" } th scope="col" { "Oddest" } } }
+                (head(&[(TEXT, "Night"), (NUMBER, "Calls"), (NUMBER, "Subjects"), (NUMBER, "Reported"), (TEXT, "Oddest")]))
                 tbody {
                     @for (date, summaries) in nights {
                         tr {
@@ -159,8 +178,7 @@ fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly]) -> Mark
 fn organisations(summaries: &[&NightSummary]) -> Markup {
     html! {
         table.compact {
-            thead { tr { th scope="col" { "Organisation" } th.number scope="col" { "Calls" } th.number scope="col" { "Subjects" }
-                th.number scope="col" { "Reported" } } }
+            (head(&[(TEXT, "Organisation"), (NUMBER, "Calls"), (NUMBER, "Subjects"), (NUMBER, "Reported")]))
             tbody {
                 @for s in summaries {
                     tr {
@@ -216,7 +234,7 @@ fn card(a: &Anomaly) -> Markup {
                         " · " (window(a))
                         " · " (words::count(a.event_count, "call"))
                         @if a.error_count > 0 { ", " (words::count(a.error_count, "error")) }
-                        " · odds " (words::one_in(a.p_value)) " on a normal night"
+                        " · odds " (words::one_in(a.p_value))
                     }
                 }
             }
@@ -254,8 +272,7 @@ fn codes(values: &[String], max: usize) -> Markup {
 fn evidence_table(evidence: &[Evidence]) -> Markup {
     html! {
         table.evidence {
-            thead { tr { th scope="col" { "Evidence" } th scope="col" { "Observed" } th scope="col" { "Usual" }
-                th.bar scope="col" { span.hidden { "Range" } } th.number scope="col" { "Share" } } }
+            (head(&[(TEXT, "Evidence"), (TEXT, "Observed"), (TEXT, "Usual"), (BAR, "Range"), (NUMBER, "Share")]))
             tbody {
                 @for e in evidence {
                     tr {
@@ -283,8 +300,7 @@ fn watch_list(rows: &[&Anomaly]) -> Markup {
         details.watch {
             summary { "Watch list: " (words::count(rows.len() as u64, "subject")) " ranked but not reported" }
             table.compact {
-                thead { tr { th.number scope="col" { "Rank" } th.number scope="col" { "Score" } th scope="col" { "Subject" }
-                    th scope="col" { "What is oddest" } th.number scope="col" { "Odds" } } }
+                (head(&[(NUMBER, "Rank"), (NUMBER, "Score"), (TEXT, "Subject"), (TEXT, "What is oddest"), (NUMBER, "Odds")]))
                 tbody {
                     @for a in rows.iter().take(WATCH_ROWS) {
                         tr {
@@ -306,6 +322,7 @@ fn watch_list(rows: &[&Anomaly]) -> Markup {
 
 fn health(run: &RunInfo) -> Markup {
     let cold: u64 = run.nights.iter().map(|s| s.cold_users).sum();
+    let remarks: u64 = run.nights.iter().map(|s| s.notes.len() as u64).sum();
     html! {
         section.health aria-labelledby="health" {
             h2 id="health" { "Health of this run" }
@@ -328,12 +345,11 @@ fn health(run: &RunInfo) -> Markup {
                 dt { "New users" }
                 dd {
                     @if cold == 0 { "none" }
-                    @else { (words::count(cold, "user-night")) " with little history of their own; judged by their peers" }
+                    @else { (words::count(cold, "user-night")) " with little history of their own, judged by their peers" }
                 }
                 dt { "Remarks" }
                 dd {
-                    @if run.nights.iter().all(|s| s.notes.is_empty()) { "none" }
-                    @else { (words::count(run.nights.iter().map(|s| s.notes.len() as u64).sum(), "remark")) ", shown at their nights" }
+                    @if remarks == 0 { "none" } @else { (words::count(remarks, "remark")) ", shown at their nights" }
                 }
                 dt { "In sample" } dd { @if run.in_sample { "yes, see the warning above" } @else { "no" } }
             }
@@ -354,13 +370,13 @@ fn guide() -> Markup {
         section.guide aria-labelledby="guide" {
             h2 id="guide" { "How to read the score" }
             p {
-                "The score says how rare a subject this odd is on a normal night, measured on held-out nights. It is the same \
-                 scale in every organisation and on every night, never stretched to the night's worst. A night is reported \
-                 only as far as the false discovery rate and the nightly budget allow; the rest stays on the watch list. \
-                 \u{201c}Share\u{201d} is the part that a piece of evidence has in the verdict."
+                "The score says how rare a subject this odd is on a normal night, measured on held-out nights. It is the \
+                 same scale in every organisation and on every night, never stretched to the night's worst. A night is \
+                 reported only as far as the false discovery rate and the nightly budget allow; the rest stays on the \
+                 watch list. \u{201c}Share\u{201d} is the part that a piece of evidence has in the verdict."
             }
             table.compact.steps {
-                thead { tr { th.number scope="col" { "Score" } th scope="col" { "Severity" } th scope="col" { "Seen on a normal night" } } }
+                (head(&[(NUMBER, "Score"), (TEXT, "Severity"), (TEXT, "Seen on a normal night")]))
                 tbody {
                     @for (score, severity, odds) in steps {
                         tr { td.number { (score) } td { span class={ "badge " (severity) } { (severity) } } td { (odds) } }

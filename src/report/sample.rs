@@ -63,7 +63,7 @@ pub(crate) fn anomaly(rank: u32) -> Anomaly {
         score: 96.5,
         severity: Severity::Critical,
         p_value: 4.0e-7,
-        q_value: 0.0001,
+        q_value: 8.0e-5,
         status: Status::New,
         category: Category::Identity,
         subject_type: SubjectType::UserDay,

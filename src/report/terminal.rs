@@ -89,11 +89,11 @@ pub fn print_explanation(out: &mut dyn Write, a: &Anomaly, layout: Layout) -> io
     let optional = |value: &Option<String>| clip(value.as_deref().unwrap_or_default(), 400).into_owned();
     fact("subject", &format!("{} {}", a.subject_type.name(), clip(&a.subject_id, 400)))?;
     fact("organisation", &clip(&a.org_id, 400))?;
-    fact("user", &format!("{}  {}", optional(&a.user_id), optional(&a.user_name)).trim())?;
+    fact("user", format!("{}  {}", optional(&a.user_id), optional(&a.user_name)).trim())?;
     if a.user_ids.len() > 1 {
         fact("users", &list(&a.user_ids))?;
     }
-    fact("app", &format!("{}  {}", optional(&a.app_name), optional(&a.app_id)).trim())?;
+    fact("app", format!("{}  {}", optional(&a.app_name), optional(&a.app_id)).trim())?;
     fact("addresses", &list(&a.source_ips))?;
     fact("countries", &list(&a.countries))?;
     fact("window", &format!("{} to {}", format_ms(a.window_start), format_ms(a.window_end)))?;

@@ -26,8 +26,8 @@ pub(super) fn render(e: &Evidence) -> Markup {
     }
 }
 
-/// Observed value and usual range in one unit. The observed number is known only in words (`4,812 calls`, `18 %`), so its
-/// unit is taken as right if the expected number, written the same way, lies within the range.
+/// Observed value and usual range in one unit. The observed number is known only in words (`4,812 calls`, `18 %`), so
+/// its unit is taken as right if the expected number, written the same way, lies within the range.
 fn numbers(e: &Evidence) -> Option<(f64, f64, f64)> {
     let (observed, expected) = (leading_number(&e.observed)?, leading_number(&e.expected)?);
     for unit in [1.0, 100.0] {
