@@ -199,11 +199,11 @@ impl Builder {
 
     /// Puts a routine on servers, and gives integrations now and then a new object or a new version.
     fn serve(&mut self, mut routine: Routine, live: u64, rotate_days: i32) -> Routine {
-        // Two blocks of one owner, or one; the last block of the table is a cloud on IPv6.
-        const V6: usize = BLOCKS.len() - 1;
+        // Two blocks of one owner, or one. A single integration lives on IPv6.
         const CLOUDS: [(usize, usize); 10] =
-            [(0, 1), (3, 4), (6, 6), (8, 8), (2, 1), (5, 5), (V6, V6), (7, 7), (9, 9), (33, 33)];
-        let (first, second) = CLOUDS[self.host % CLOUDS.len()];
+            [(0, 1), (3, 4), (6, 6), (8, 8), (2, 1), (5, 5), (4, 4), (7, 7), (9, 9), (33, 33)];
+        let (first, second) =
+            if self.host == 6 { (BLOCKS.len() - 1, BLOCKS.len() - 1) } else { CLOUDS[self.host % 10] };
         self.host += 1;
         let blocks = if first == second { vec![first] } else { vec![first, second] };
         routine.hosts = Hosts::Fleet { blocks, key: self.dice.bits(), live, rotate_days };

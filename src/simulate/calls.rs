@@ -39,14 +39,11 @@ pub(super) enum Call {
     SoapGetDeleted,
     SoapDescribe,
     SoapDescribeGlobal,
-    SoapRetrieve,
     SoapUpsert,
     SoapTimestamp,
     SoapDeploy,
     SoapDeployStatus,
     SoapListMetadata,
-    /// A call learned from a real archive, by number.
-    Learned(u16),
 }
 
 /// What `API_FAMILY` says.
@@ -91,7 +88,6 @@ impl Call {
             C::SoapGetDeleted => "getDeleted",
             C::SoapDescribe => "describeSObjects",
             C::SoapDescribeGlobal => "describeGlobal",
-            C::SoapRetrieve => "retrieve",
             C::SoapUpsert => "upsert",
             C::SoapTimestamp => "getServerTimestamp",
             C::SoapDeploy => "deploy",

@@ -8,6 +8,7 @@
 //!
 //! Names, ids and addresses are made up: 198.18.0.0/15 and 2001:db8::/32 belong to nobody.
 
+mod archive;
 mod attacks;
 mod benign;
 mod build;

@@ -70,23 +70,12 @@ pub(super) struct Channel {
     pub bulk_is_rest: bool,
 }
 
-/// A call learned from an archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LearnedCall {
-    pub family: String,
-    pub version: String,
-    pub method: String,
-    pub resource: String,
-    pub entity: String,
-}
-
 /// What the numbers in an [`Event`] mean.
 #[derive(Debug, Default)]
 pub(super) struct Cast {
     pub actors: Vec<Actor>,
     pub channels: Vec<Channel>,
     pub entities: Vec<String>,
-    pub learned: Vec<LearnedCall>,
 }
 
 impl Cast {
@@ -197,10 +186,6 @@ impl<'a> RowWriter<'a> {
     pub(super) fn field(&mut self, out: &mut Vec<u8>, event: &Event, column: Column) {
         let actor = &self.cast.actors[event.actor as usize];
         let channel = &self.cast.channels[usize::from(event.channel)];
-        let learned = match event.call {
-            Call::Learned(n) => Some(&self.cast.learned[usize::from(n)]),
-            _ => None,
-        };
         match column {
             Column::EventType => out.extend_from_slice(b"ApiTotalUsage"),
             Column::Timestamp | Column::TimestampDerived => {
@@ -211,33 +196,21 @@ impl<'a> RowWriter<'a> {
             Column::RequestId => write_request(out, event.request),
             Column::OrganizationId => out.extend_from_slice(actor.org_id.as_bytes()),
             Column::UserId => out.extend_from_slice(actor.user_id.as_bytes()),
-            Column::ApiFamily => match learned {
-                Some(call) => out.extend_from_slice(call.family.as_bytes()),
-                None => {
-                    let family = event.call.family();
-                    let rest = family == Family::Bulk && channel.bulk_is_rest;
-                    out.extend_from_slice(if rest { Family::Rest } else { family }.name().as_bytes());
-                }
-            },
-            Column::ApiVersion => match learned {
-                Some(call) => out.extend_from_slice(call.version.as_bytes()),
-                None => {
-                    write_number(out, u64::from(event.version));
-                    out.extend_from_slice(b".0");
-                }
-            },
-            Column::ApiResource => match learned {
-                Some(call) => out.extend_from_slice(call.resource.as_bytes()),
-                None => {
-                    let entity = &self.cast.entities[usize::from(event.entity)];
-                    event.call.write_resource(out, event.version, entity, event.part);
-                }
-            },
+            Column::ApiFamily => {
+                let family = event.call.family();
+                let rest = family == Family::Bulk && channel.bulk_is_rest;
+                out.extend_from_slice(if rest { Family::Rest } else { family }.name().as_bytes());
+            }
+            Column::ApiVersion => {
+                write_number(out, u64::from(event.version));
+                out.extend_from_slice(b".0");
+            }
+            Column::ApiResource => {
+                let entity = &self.cast.entities[usize::from(event.entity)];
+                event.call.write_resource(out, event.version, entity, event.part);
+            }
             Column::ClientName => out.extend_from_slice(channel.client.as_bytes()),
-            Column::HttpMethod => match learned {
-                Some(call) => out.extend_from_slice(call.method.as_bytes()),
-                None => out.extend_from_slice(event.call.method().as_bytes()),
-            },
+            Column::HttpMethod => out.extend_from_slice(event.call.method().as_bytes()),
             Column::ClientIp => match event.address {
                 Address::V4(ip) => {
                     for (i, octet) in ip.octets().into_iter().enumerate() {
@@ -251,10 +224,7 @@ impl<'a> RowWriter<'a> {
             },
             Column::Counts => out.push(if event.flags & UNCOUNTED == 0 { b'1' } else { b'0' }),
             Column::AppId => out.extend_from_slice(channel.app_id.as_bytes()),
-            Column::EntityName => match learned {
-                Some(call) => out.extend_from_slice(call.entity.as_bytes()),
-                None => out.extend_from_slice(self.cast.entities[usize::from(event.entity)].as_bytes()),
-            },
+            Column::EntityName => out.extend_from_slice(self.cast.entities[usize::from(event.entity)].as_bytes()),
             Column::StatusCode => write_number(out, u64::from(event.status)),
             Column::AppName => out.extend_from_slice(channel.app_name.as_bytes()),
             Column::UserName if event.flags & BLANK_NAME == 0 => out.extend_from_slice(actor.user_name.as_bytes()),

@@ -13,7 +13,6 @@ pub(super) struct Candidate {
     /// Number among the world's users (the same as in the archive's census).
     pub user: usize,
     pub org: usize,
-    pub office: usize,
     pub human: bool,
     /// Calls a day.
     pub daily: f64,

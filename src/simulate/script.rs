@@ -65,16 +65,42 @@ impl Tallies {
         if event.instance == 0 {
             return;
         }
-        let new = Touch { rows: 0, first_ms: event.ms, last_ms: event.ms };
-        let touch = self.touches.entry((event.instance, event.actor)).or_insert(new);
-        touch.rows += 1;
-        touch.first_ms = touch.first_ms.min(event.ms);
-        touch.last_ms = touch.last_ms.max(event.ms);
+        self.touch(event.instance, event.actor, event.ms);
         self.addresses.entry(event.instance).or_default().insert(event.address);
         let requests = self.requests.entry(event.instance).or_default();
         if requests.len() < REQUESTS && !requests.contains(&event.request) {
             requests.push(event.request);
         }
+    }
+}
+
+impl Tallies {
+    /// Counts a row without looking at its address and request id.
+    pub(super) fn touch(&mut self, instance: u16, actor: u32, ms: i64) {
+        let new = Touch { rows: 0, first_ms: ms, last_ms: ms };
+        self.touches.entry((instance, actor)).or_insert(new).join(Touch { rows: 1, first_ms: ms, last_ms: ms });
+    }
+
+    /// Adds what another file of the same date says.
+    pub(super) fn absorb(&mut self, other: Self) {
+        for (key, touch) in other.touches {
+            let new = Touch { rows: 0, ..touch };
+            self.touches.entry(key).or_insert(new).join(touch);
+        }
+        for (number, addresses) in other.addresses {
+            self.addresses.entry(number).or_default().extend(addresses);
+        }
+        for (number, requests) in other.requests {
+            self.requests.entry(number).or_default().extend(requests);
+        }
+    }
+}
+
+impl Touch {
+    fn join(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.first_ms = self.first_ms.min(other.first_ms);
+        self.last_ms = self.last_ms.max(other.last_ms);
     }
 }
 
@@ -134,7 +160,6 @@ impl Script {
                 Who::User(n) => n == number,
                 Who::Org(org) => user.org == org,
                 Who::People(org, office) => user.org == org && user.office == office && user.is_human(),
-                Who::Machines(org) => user.org == org && user.role == Role::Integration,
             };
             concerned && (edit.days.0..=edit.days.1).contains(&day)
         })
@@ -313,7 +338,6 @@ fn candidates(world: &World) -> Vec<Candidate> {
             actor: user.actor,
             user: number,
             org: user.org,
-            office: user.office,
             human: user.is_human(),
             daily: user.daily(),
             channel: main.channel,

@@ -31,8 +31,6 @@ pub(super) enum Who {
     Org(usize),
     /// The people of an office.
     People(usize, usize),
-    /// The programs of an organisation.
-    Machines(usize),
 }
 
 /// What changes.
