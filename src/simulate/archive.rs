@@ -1,9 +1,10 @@
 //! Reading an archive of `ApiTotalUsage` files as far as injection needs: records with their exact bytes, a header of
 //! any known shape, and a census of who uses what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use rustc_hash::FxHashMap;
 use super::calls::Family;
 use super::rows::{Actor, Address, Cast, Channel, Column, HEADER};
 use super::schedule::{Candidate, Kind as Role};
-use super::text::ENTITIES;
+use super::text::{ENTITIES, NULL_USER};
 use crate::date::{Date, MS_PER_DAY};
 use crate::error::{Error, Kind, Result};
 
@@ -191,6 +192,15 @@ impl Records {
         field.and_then(|range| std::str::from_utf8(&self.record[range.clone()]).ok()).unwrap_or("")
     }
 
+    /// The address of the current record; what is no address counts as the platform's own.
+    pub(super) fn address(&self) -> Address {
+        match self.text(Column::ClientIp).parse() {
+            Ok(IpAddr::V4(ip)) => Address::V4(ip),
+            Ok(IpAddr::V6(ip)) => Address::V6(ip),
+            Err(_) => Address::Internal,
+        }
+    }
+
     /// The time of the current record, UTC ms.
     pub(super) fn time(&self) -> Option<i64> {
         parse_time(self.text(Column::TimestampDerived)).or_else(|| parse_time(self.text(Column::Timestamp)))
@@ -234,7 +244,7 @@ struct Person {
     addresses: BTreeMap<Address, u64>,
     channels: BTreeMap<u16, u64>,
     versions: BTreeMap<u8, u64>,
-    known: std::collections::BTreeSet<u16>,
+    known: BTreeSet<u16>,
 }
 
 /// Who uses what in an archive.
@@ -303,12 +313,7 @@ impl Census {
         person.soap += u64::from(records.text(Column::ApiFamily) == Family::Soap.name());
         person.tooling |= records.text(Column::ApiResource).contains("/tooling/");
         person.known.extend(entity);
-        let address = match records.text(Column::ClientIp).parse() {
-            Ok(std::net::IpAddr::V4(ip)) => Address::V4(ip),
-            Ok(std::net::IpAddr::V6(ip)) => Address::V6(ip),
-            Err(_) => Address::Internal,
-        };
-        bump(&mut person.addresses, address);
+        bump(&mut person.addresses, records.address());
         bump(&mut person.channels, channel);
         let version = records.text(Column::ApiVersion).split('.').next().and_then(|v| v.parse().ok());
         if let Some(version) = version {
@@ -407,12 +412,14 @@ impl Census {
         // People rest on two days in seven; programs do not.
         let weekend = person.weekend as f64 / person.rows.max(1) as f64;
         let human = weekend < 0.12 && daily < 3_000.0 && (days >= 10 || daily < 200.0);
+        let null = self.cast.actors[person.actor as usize].user_id.starts_with(NULL_USER);
+        let human = human && !null;
         let kind = match (human, daily) {
             (true, _) if person.tooling => Role::Admin,
             (true, d) if d > 300.0 => Role::Dialler,
             (true, d) if d > 40.0 => Role::ToolUser,
             (true, _) => Role::Person,
-            (false, _) if self.addresses(number).is_empty() => Role::Unknown,
+            (false, _) if null || self.addresses(number).is_empty() => Role::Unknown,
             (false, _) if nightly(&person.hours) => Role::Nightly,
             _ => Role::Poller,
         };

@@ -231,7 +231,8 @@ fn weekend(stage: &mut Stage) {
 /// Failed logins for known and unknown users from rented and hijacked machines; at full intensity two succeed, and
 /// one of them exports.
 fn stuffing(stage: &mut Stage) {
-    let channel = stage.app("", "", "");
+    let channel = stage.plain_channel();
+    let unknown = stage.unknown_user();
     let plain = |actor: u32| Guise { actor, channel, version: 49, soap: true, request: None };
     let mut people: Vec<u32> = stage.everyone.iter().filter(|c| c.human && c.org == 0).map(|c| c.actor).collect();
     stage.dice.shuffle(&mut people);
@@ -244,7 +245,7 @@ fn stuffing(stage: &mut Stage) {
     for i in 0..n {
         let ms = stage.utc(0, from + 120.0 * i as f64 / n as f64);
         let known = stage.dice.chance(0.45) && !people.is_empty();
-        let actor = if known { stage.dice.pick(&people) } else { stage.target.actor };
+        let actor = if known { stage.dice.pick(&people) } else { unknown };
         let address = stage.dice.pick(&addresses);
         stage.put_full(plain(actor), ms, address, Call::SoapLogin, 0, 0, Some(401));
     }

@@ -1,7 +1,8 @@
 //! The twelve look-alikes: ordinary life that a detector may take for an attack.
 
+use super::calls::Call;
 use super::schedule::Kind;
-use super::stage::{Change, Stage, Who};
+use super::stage::{Change, Guise, Stage, Who};
 
 /// Plays a look-alike. B7 (a new integration) is played where the world can be given a user.
 pub(super) fn play(id: &str, stage: &mut Stage) {
@@ -50,8 +51,20 @@ pub(super) fn play(id: &str, stage: &mut Stage) {
             let vpn = stage.elsewhere("vpn", &["SE", "CH", "NL"], 1, 1);
             let vpn_days = stage.level.of(1, 1, 2);
             let last = stage.span - 1;
-            stage.edit(user, (0, last - vpn_days), Change::Hosts { addresses: abroad, share: 1.0 });
-            stage.edit(user, (last - vpn_days + 1, last), Change::Hosts { addresses: vpn, share: 1.0 });
+            let guise = Guise::of(&stage.target);
+            for day in 0..=last {
+                let addresses = if day > last - vpn_days { vpn.clone() } else { abroad.clone() };
+                // Travellers look things up more often than those who sit in the office.
+                for _ in 0..stage.dice.between(4, 10) {
+                    let minute = stage.dice.uniform(540.0, 1140.0);
+                    let ms = stage.local(day, minute);
+                    let call = stage.dice.pick(&[Call::UiRecord, Call::Composite, Call::Query]);
+                    let object =
+                        if call == Call::Composite { 0 } else { stage.target.known.first().copied().unwrap_or(1) };
+                    stage.put(guise, ms, addresses[0], call, object);
+                }
+                stage.edit(user, (day, day), Change::Hosts { addresses, share: 1.0 });
+            }
         }
         "B9" => {
             let factor = stage.level.of(1.5, 2.0, 3.0);

@@ -6,7 +6,7 @@ use super::calls::Call;
 use super::dice::Dice;
 use super::networks::{BLOCKS, OFFICE_BLOCKS, block, blocks_where};
 use super::rows::{Actor, Address, Cast, Channel};
-use super::text::{ENTITIES, FIRST, LAST, entity, id15};
+use super::text::{ENTITIES, FIRST, LAST, NULL_USER, entity, id15};
 use super::world::{Burst, Habit, Hosts, Office, Org, Role, Routine, Shape, Trip, User, World};
 use crate::date::Date;
 use crate::seed::Seed;
@@ -97,7 +97,7 @@ impl Builder {
 
     fn user(&mut self, name: String, role: Role, office: usize, routines: Vec<Routine>) -> &mut User {
         let org = self.world.orgs.len() - 1;
-        let user_id = if role == Role::Unknown { "000000000000000".to_owned() } else { id15("005", &mut self.dice) };
+        let user_id = if role == Role::Unknown { NULL_USER.to_owned() } else { id15("005", &mut self.dice) };
         let actor = self.world.cast.actor(Actor { org_id: self.world.orgs[org].id.clone(), user_id, user_name: name });
         let (days, human) = (self.plan.days, !matches!(role, Role::Integration | Role::Unknown));
         let mut user = User {
@@ -113,12 +113,12 @@ impl Builder {
             routines,
         };
         if human {
-            // About one leave of one to ten working days in two months, a trip in two years, some who join or leave.
+            // About one leave of one to ten working days in two months, a trip in three years, some who join or leave.
             for _ in 0..self.dice.count(f64::from(days) / 60.0, 1.0) {
                 let from = self.dice.between(0, i64::from(days)) as i32;
                 user.absences.push((from, from + self.dice.between(0, 11) as i32));
             }
-            if self.dice.chance(f64::from(days) / 730.0) {
+            if self.dice.chance(f64::from(days) / 1000.0) {
                 let abroad =
                     blocks_where(|b| b.class == "residential" && !["VN", "IN"].contains(&b.country) && b.size <= 16);
                 let from = self.dice.between(0, i64::from(days)) as i32;

@@ -22,7 +22,7 @@ use super::catalog::ScenarioSpec;
 use super::dice::Dice;
 use super::networks;
 use super::output::{Staging, write_file};
-use super::rows::{Address, Column, Event, RowWriter, write_request};
+use super::rows::{Column, Event, RowWriter, write_request};
 use super::schedule::{Candidate, Instance, place};
 use super::script::Tallies;
 use super::stage::{Change, Edit, Stage, Who};
@@ -299,7 +299,7 @@ impl Copier<'_> {
         self.ended = false;
         self.end_line();
         self.rows += 1;
-        self.tallies.entry(Date::from_ms(event.ms)).or_default().count(event);
+        self.tallies.entry(Date::from_ms(event.ms)).or_default().count(event.instance, event);
     }
 
     /// Field `i` of a row, quoted as the file does it.
@@ -376,11 +376,6 @@ impl Copier<'_> {
 
     /// S3: a page of another object at the time and from the address of a usual call.
     fn rewritten(&mut self, edit: &Edit, c: &Candidate, records: &Records, ms: i64, objects: &[u16]) -> Event {
-        let address = match records.text(Column::ClientIp).parse() {
-            Ok(std::net::IpAddr::V4(ip)) => Address::V4(ip),
-            Ok(std::net::IpAddr::V6(ip)) => Address::V6(ip),
-            Err(_) => Address::Internal,
-        };
         let call = if self.dice.chance(0.02) { Call::Query } else { Call::QueryMore }.in_family(c.soap);
         let part = u64::from(edit.instance) << 20 | (ms / 1_000 % 4_096) as u64;
         // One object after the other over the day.
@@ -388,7 +383,7 @@ impl Copier<'_> {
         Event {
             ms,
             request: u128::from(self.dice.bits()) << 64 | u128::from(self.dice.bits()),
-            address,
+            address: records.address(),
             actor: c.actor,
             instance: edit.instance,
             channel: c.channel,
@@ -405,12 +400,13 @@ impl Copier<'_> {
     /// its own.
     fn altered(&mut self, instance: u16, c: &Candidate, records: &Records, ms: i64, status: Option<u16>, copy: bool) {
         let start = Date::from_ms(records.time().unwrap_or(ms)).start_ms();
-        let ms = ms.clamp(start, start + MS_PER_DAY - 1);
+        // What falls off an end of the date is mirrored back into it.
+        let ms = if ms < start { 2 * start - ms } else { ms.min(2 * (start + MS_PER_DAY) - 1 - ms) };
         let request = u128::from(self.dice.bits()) << 64 | u128::from(self.dice.bits());
         let stamp = Event {
             ms,
             request,
-            address: Address::Internal,
+            address: records.address(),
             actor: c.actor,
             instance,
             channel: c.channel,
@@ -440,7 +436,7 @@ impl Copier<'_> {
         self.ended = false;
         self.end_line();
         self.rows += 1;
-        self.tallies.entry(Date::from_ms(ms)).or_default().touch(instance, c.actor, ms);
+        self.tallies.entry(Date::from_ms(ms)).or_default().count(instance, &stamp);
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Event {
     pub request: u128,
     pub address: Address,
     pub actor: u32,
-    /// 0 is ordinary life, else the scenario instance's number + 1.
+    /// 0 for ordinary life (changed by a scenario or not); else the number + 1 of the instance whose row this is.
     pub instance: u16,
     pub channel: u16,
     pub entity: u16,

@@ -77,10 +77,10 @@ fn may_begin(scenario: Scenario, date: Date) -> bool {
     match scenario.info().id {
         "S9" => day == 5,
         "S14" => day == 0,
-        "S5" | "B8" => day <= 2,
+        "S5" | "B3" | "B8" => day <= 2,
         "B11" => day == 1 || day == 3,
         "B4" => close(date) > 0.0 && close(date.plus(-1)) == 0.0,
-        "S4" | "S10" | "S12" | "S13" | "S16" | "S17" | "B10" => day <= 4,
+        "S3" | "S4" | "S10" | "S12" | "S13" | "S16" | "S17" | "B9" | "B10" => day <= 4,
         _ => true,
     }
 }

@@ -61,13 +61,11 @@ pub(super) struct Tallies {
 const REQUESTS: usize = 5;
 
 impl Tallies {
-    pub(super) fn count(&mut self, event: &Event) {
-        if event.instance == 0 {
-            return;
-        }
-        self.touch(event.instance, event.actor, event.ms);
-        self.addresses.entry(event.instance).or_default().insert(event.address);
-        let requests = self.requests.entry(event.instance).or_default();
+    /// Counts a row that is of, or was touched by, instance `number - 1`.
+    pub(super) fn count(&mut self, number: u16, event: &Event) {
+        self.touch(number, event.actor, event.ms);
+        self.addresses.entry(number).or_default().insert(event.address);
+        let requests = self.requests.entry(number).or_default();
         if requests.len() < REQUESTS && !requests.contains(&event.request) {
             requests.push(event.request);
         }
@@ -167,21 +165,20 @@ impl Script {
 
     /// A day of the whole world.
     pub(super) fn day(&self, world: &World, day: i32) -> DayOut {
-        let mut events = Vec::new();
+        let (mut events, mut tallies) = (Vec::new(), Tallies::default());
         for number in 0..world.users.len() {
-            self.user_day(world, number, day, &mut events);
+            self.user_day(world, number, day, &mut events, &mut tallies);
+        }
+        for event in &self.rows[day as usize] {
+            tallies.count(event.instance, event);
         }
         events.extend_from_slice(&self.rows[day as usize]);
         events.sort_by_key(|e| (e.ms, e.actor));
-        let mut tallies = Tallies::default();
-        for event in &events {
-            tallies.count(event);
-        }
         let late = self.take_late(world, day, &mut events);
         DayOut { events, late, tallies }
     }
 
-    fn user_day(&self, world: &World, number: usize, day: i32, out: &mut Vec<Event>) {
+    fn user_day(&self, world: &World, number: usize, day: i32, out: &mut Vec<Event>, tallies: &mut Tallies) {
         let (user, from) = (&world.users[number], out.len());
         let mut dial = Dial::default();
         for edit in self.edits_for(user, number, day) {
@@ -196,7 +193,7 @@ impl Script {
         let stream = (number as u64) << 32 | day as u64;
         for (i, edit) in self.edits_for(user, number, day).enumerate() {
             let mut dice = Dice::new(world.seed, "edit", stream | (i as u64) << 56);
-            apply(edit, out, from, &mut dice);
+            apply(edit, out, from, &mut dice, tallies);
         }
     }
 
@@ -230,12 +227,12 @@ impl Script {
 }
 
 /// Applies a change to a user's finished calls of a day (`events[from..]`).
-fn apply(edit: &Edit, events: &mut Vec<Event>, from: usize, dice: &mut Dice) {
+fn apply(edit: &Edit, events: &mut Vec<Event>, from: usize, dice: &mut Dice, tallies: &mut Tallies) {
     let number = edit.instance;
     let mut retries = Vec::new();
     match &edit.change {
         Change::Volume { .. } | Change::Delay { .. } | Change::Release { .. } | Change::Mark => {
-            events[from..].iter_mut().for_each(|e| e.instance = number);
+            events[from..].iter().for_each(|e| tallies.count(number, e));
         }
         Change::Rewrite { share, objects } => {
             // Pages of one query follow one another, so calls are rewritten in runs, on every server alike.
@@ -252,7 +249,7 @@ fn apply(edit: &Edit, events: &mut Vec<Event>, from: usize, dice: &mut Dice) {
                 event.entity = objects[i * objects.len() / count];
                 event.part = locator << 12 | page & 0xFFF;
                 event.status = if event.status < 400 { event.call.ok() } else { event.status };
-                event.instance = number;
+                tallies.count(number, event);
                 page += 1;
             }
         }
@@ -260,7 +257,7 @@ fn apply(edit: &Edit, events: &mut Vec<Event>, from: usize, dice: &mut Dice) {
             for event in &mut events[from..] {
                 if dice.chance(*share) {
                     event.status = if dice.chance(0.8) { 401 } else { 400 };
-                    event.instance = number;
+                    tallies.count(number, event);
                     if dice.chance(0.5) {
                         retries.push(again(event, dice));
                     }
@@ -271,7 +268,7 @@ fn apply(edit: &Edit, events: &mut Vec<Event>, from: usize, dice: &mut Dice) {
             for event in &mut events[from..] {
                 if (*from_ms..*until_ms).contains(&event.ms) && dice.chance(*share) {
                     event.status = *status;
-                    event.instance = number;
+                    tallies.count(number, event);
                     if *retry {
                         retries.push(again(event, dice));
                     }
@@ -280,24 +277,25 @@ fn apply(edit: &Edit, events: &mut Vec<Event>, from: usize, dice: &mut Dice) {
         }
         Change::Hosts { addresses, share } => {
             for event in &mut events[from..] {
-                event.instance = number;
                 if event.address != Address::Internal && dice.chance(*share) {
                     event.address = addresses[(event.ms / 1_800_000) as usize % addresses.len()];
                 }
+                tallies.count(number, event);
             }
         }
         Change::Version { by } => {
             for event in &mut events[from..] {
-                event.instance = number;
                 event.version += by;
+                tallies.count(number, event);
             }
         }
         Change::Late { from_ms, until_ms } => {
-            for event in events[from..].iter_mut().filter(|e| (*from_ms..*until_ms).contains(&e.ms)) {
-                event.instance = number;
+            for event in events[from..].iter().filter(|e| (*from_ms..*until_ms).contains(&e.ms)) {
+                tallies.count(number, event);
             }
         }
     }
+    retries.iter().for_each(|e| tallies.count(number, e));
     events.append(&mut retries);
 }
 

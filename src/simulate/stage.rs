@@ -7,9 +7,9 @@ use super::calls::Call;
 use super::catalog::Level;
 use super::dice::Dice;
 use super::networks::{BLOCKS, block_of, blocks_where};
-use super::rows::{Address, Cast, Channel, Event};
-use super::schedule::Candidate;
-use super::text::id15;
+use super::rows::{Actor, Address, Cast, Channel, Event};
+use super::schedule::{Candidate, Kind};
+use super::text::{NULL_USER, id15};
 use crate::date::Date;
 
 /// A change to ordinary life while a story lasts.
@@ -107,10 +107,10 @@ impl Stage<'_> {
         self.start.plus(self.first + day).start_ms() + (minute * 60_000.0) as i64
     }
 
-    /// UTC ms of a minute of the target's office, within the UTC date.
+    /// UTC ms of a minute of the target's office; a late evening there may be the next date here.
     pub(super) fn local(&self, day: i32, minute: f64) -> i64 {
         let at = (self.first + day).clamp(0, self.target.offsets.len() as i32 - 1);
-        self.utc(day, (minute - self.target.offsets[at as usize] as f64).rem_euclid(1440.0))
+        self.utc(day, minute - self.target.offsets[at as usize] as f64)
     }
 
     /// Appends a row with the call's success status.
@@ -256,6 +256,22 @@ impl Stage<'_> {
             category: "EXTERNAL_APPLICATION".to_owned(),
             bulk_is_rest: false,
         })
+    }
+
+    /// Calls without an app or client name.
+    pub(super) fn plain_channel(&mut self) -> u16 {
+        let [app_id, app_name, client] = [const { String::new() }; 3];
+        let category = "EXTERNAL_APPLICATION".to_owned();
+        self.cast.channel(Channel { app_id, app_name, client, category, bulk_is_rest: false })
+    }
+
+    /// The null id under which attempts on users that do not exist are counted.
+    pub(super) fn unknown_user(&mut self) -> u32 {
+        if self.target.kind == Kind::Unknown {
+            return self.target.actor;
+        }
+        let org_id = self.cast.actors[self.target.actor as usize].org_id.clone();
+        self.cast.actor(Actor { org_id, user_id: NULL_USER.to_owned(), user_name: String::new() })
     }
 
     /// Changes ordinary life on days of the story (from `from` to `until` days into it).

@@ -141,6 +141,9 @@ pub(super) fn entity(name: &str) -> u16 {
     ENTITIES.iter().position(|e| *e == name).expect("the simulator names only objects of its own list") as u16
 }
 
+/// The id of nobody.
+pub(super) const NULL_USER: &str = "000000000000000";
+
 /// First names of users.
 pub(super) const FIRST: [&str; 48] = [
     "adele", "agnes", "alvin", "amara", "anders", "beatrix", "bernard", "callum", "carmen", "cedric", "clara", "dalia",
