@@ -166,6 +166,8 @@ pub fn train(days: &dyn Days, until: Option<Date>, settings: &Settings, progress
                     activity: s.activity,
                     scores: s.scores.clone(),
                     history,
+                    // Interleaved, so that every block has young and old baselines alike.
+                    fold: i,
                 });
                 sample_of.push((date, day.org_id.clone(), s.id.clone()));
             }

@@ -94,7 +94,8 @@ impl CountCell {
     pub fn predict(&self, prior: CountPrior, season: f64, memory: usize) -> CountPredictive {
         let (a, b) = (prior.a + self.total[memory], prior.b + self.exposure[memory]);
         let mean = (a / b * season).max(0.02);
-        let r = self.dispersion(prior);
+        // A few days say little about how much days differ, least of all for something that has just begun and grows.
+        let r = 1.0 / (1.0 / self.dispersion(prior) + 1.0 / (1.0 + self.exposure[0]));
         let variance = mean + mean * mean / r + a / (b * b) * season * season;
         CountPredictive { mean, r: (mean * mean / (variance - mean)).clamp(0.05, 1e3) }
     }

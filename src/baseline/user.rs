@@ -63,16 +63,16 @@ pub const CONTINUOUS: [(usize, bool, f64); 21] = [
     (f::ENTITIES, true, 0.05),
     (f::RESOURCES, true, 0.05),
     (f::QUERY_MORES, true, 0.05),
-    (f::ENTITY_ENTROPY, false, 0.05),
-    (f::RESOURCE_ENTROPY, false, 0.05),
-    (f::ACTION_ENTROPY, false, 0.05),
-    (f::IP_ENTROPY, false, 0.05),
-    (f::HOUR_ENTROPY, false, 0.05),
+    (f::ENTITY_ENTROPY, false, 0.15),
+    (f::RESOURCE_ENTROPY, false, 0.15),
+    (f::ACTION_ENTROPY, false, 0.15),
+    (f::IP_ENTROPY, false, 0.25),
+    (f::HOUR_ENTROPY, false, 0.2),
     (f::TOP_ENTITY_SHARE, false, 0.02),
     (f::TOP_RESOURCE_SHARE, false, 0.02),
-    (f::FIRST_MINUTE, false, 20.0),
-    (f::LAST_MINUTE, false, 20.0),
-    (f::SPAN_MINUTES, false, 20.0),
+    (f::FIRST_MINUTE, false, 30.0),
+    (f::LAST_MINUTE, false, 30.0),
+    (f::SPAN_MINUTES, false, 30.0),
     (f::MEDIAN_GAP_MS, true, 0.1),
     (f::MAX_GAP_MS, true, 0.1),
     (f::BURSTINESS, false, 0.03),
@@ -399,7 +399,7 @@ impl UserState {
 }
 
 /// Smallest believed standard deviation of a session feature on the log1p scale.
-pub const SESSION_FLOOR: f64 = 0.1;
+pub const SESSION_FLOOR: f64 = 0.25;
 
 /// A continuous feature on its scale.
 pub fn scale(x: f64, log: bool) -> f64 {

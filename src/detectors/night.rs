@@ -215,6 +215,10 @@ impl Surge {
 /// Share of users that makes a movement everyone's.
 const SURGE_SHARE: f64 = 0.3;
 
+/// Share of users with failures of p < 0.005 that makes them have one cause. A maintenance window or a used-up limit hits
+/// whoever is active just then; by chance this share would be a twelfth of it.
+const FAILURE_SHARE: f64 = 0.06;
+
 /// Fewest users with history for a surge to mean anything.
 const SURGE_USERS: usize = 5;
 
@@ -225,7 +229,7 @@ fn find_surge<'a>(users: usize, subject: impl Fn(usize) -> UserDay<'a>) -> Surge
         return surge;
     }
     let n = experienced.len() as f64;
-    let ln_05 = 0.05_f64.ln();
+    let (ln_05, ln_005) = (0.05_f64.ln(), 0.005_f64.ln());
     for i in 0..COUNTS.len() {
         let mut high = Vec::new();
         for s in &experienced {
@@ -245,13 +249,13 @@ fn find_surge<'a>(users: usize, subject: impl Fn(usize) -> UserDay<'a>) -> Surge
         for s in &experienced {
             let (hits, calls) = (s.x()[RATES[i]], s.x()[f::CALLS]);
             let p = s.user.rates[i].predict(s.priors().rates[i], 0);
-            if hits >= 1.0 && p.ln_at_least(hits, calls) < ln_05 {
+            if hits >= 1.0 && p.ln_at_least(hits, calls) < ln_005 {
                 high.push(hits / calls);
             }
         }
-        if high.len() as f64 >= SURGE_SHARE * n && high.len() >= SURGE_USERS {
+        if high.len() as f64 >= FAILURE_SHARE * n && high.len() >= SURGE_USERS {
             high.sort_unstable_by(f64::total_cmp);
-            surge.rates[i] = high[high.len() / 2];
+            surge.rates[i] = high[high.len() * 3 / 4];
             surge.rate_users[i] = high.len() as f64 / n;
         }
     }

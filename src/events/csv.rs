@@ -32,13 +32,7 @@ pub(super) enum Walk {
 
 /// Walks the record that begins at `start`. `complete` says that nothing follows `bytes`; a quoted field longer than
 /// `limit` counts as one that never closes.
-pub(super) fn walk(
-    bytes: &[u8],
-    start: usize,
-    complete: bool,
-    limit: usize,
-    mut field: impl FnMut(RawField),
-) -> Walk {
+pub(super) fn walk(bytes: &[u8], start: usize, complete: bool, limit: usize, mut field: impl FnMut(RawField)) -> Walk {
     let mut at = start;
     loop {
         if bytes.get(at) == Some(&b'"') {
@@ -291,7 +285,9 @@ mod tests {
         let walked = walk(text.as_bytes(), 0, true, 1 << 20, |f| {
             let mut out = Vec::new();
             unescape(&text.as_bytes()[f.start..f.end], &mut out);
-            found.push(String::from_utf8(if f.doubled { out } else { text.as_bytes()[f.start..f.end].to_vec() }).unwrap());
+            found.push(
+                String::from_utf8(if f.doubled { out } else { text.as_bytes()[f.start..f.end].to_vec() }).unwrap(),
+            );
         });
         (found, walked)
     }

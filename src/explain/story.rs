@@ -114,9 +114,13 @@ fn users(told: &Told<'_>, category: Category) -> Vec<String> {
             if category != Category::Error {
                 return Vec::new();
             }
+            // Users who mostly failed, or failed a lot: an odd refusal among hundreds of calls is no part of a finding.
             let mut failed: Vec<(u64, &str)> = (0..day.user_day.len())
-                .map(|r| (day.user_day.get(r, user_day::ERRORS_401) as u64, day.text(day.user_day.ids[r])))
-                .filter(|f| f.0 > 0)
+                .map(|r| (day.user_day.row(r), day.text(day.user_day.ids[r])))
+                .filter(|(x, _)| {
+                    x[user_day::ERRORS_401] >= 20.0 || x[user_day::ERRORS_401] * 2.0 >= x[user_day::CALLS].max(1.0)
+                })
+                .map(|(x, id)| (x[user_day::ERRORS_401] as u64, id))
                 .collect();
             failed.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
             failed.into_iter().take(MAX_USERS).map(|f| f.1.to_owned()).collect()

@@ -1,7 +1,7 @@
 //! The chain from raw scores to one p-value per subject, and how it is fitted on held-out nights:
 //! slot → conformal p → harmonic mean in the family → conformal p → weighted harmonic mean over families → conformal p →
 //! second stage of the user → conformal p. Each step is recalibrated on the same held-out nights, which removes what the
-//! dependence between detectors would otherwise add to the false alarms.
+//! dependence between detectors would otherwise add to the false alarms; steps are cross-fitted over blocks of nights.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +47,8 @@ pub struct Sample {
     pub scores: Vec<f32>,
     /// Whose second stage it belongs to; nights of one history must come in order.
     pub history: usize,
+    /// Block of nights that it belongs to; any number, blocks are taken modulo 10.
+    pub fold: usize,
 }
 
 /// p-values of one subject.
@@ -71,6 +73,34 @@ struct Chain {
     families: Vec<Calibrator>,
     fused: Calibrator,
     last: Calibrator,
+}
+
+/// Blocks of nights for cross-fitting.
+const FOLDS: usize = 10;
+
+/// One step of the chain, cross-fitted: every subject's p-value comes from the other blocks of nights. Were a subject
+/// calibrated on itself, the largest of the calibration scores could never look as odd as an equal score does on a later
+/// night, and the next step would learn too light a tail.
+struct Crossed {
+    /// Fitted to all subjects: what later nights are scored with.
+    all: Calibrator,
+    /// p-values of the subjects, each from the other blocks.
+    p: Vec<f64>,
+}
+
+impl Crossed {
+    fn fit(scores: &[f64], folds: &[usize], tail_quantile: f64) -> Self {
+        let all = Calibrator::fit(scores.to_vec(), tail_quantile);
+        let mut p = vec![1.0; scores.len()];
+        for fold in 0..FOLDS {
+            let others = scores.iter().zip(folds).filter(|(_, f)| **f != fold).map(|(s, _)| *s).collect();
+            let calibrator = Calibrator::fit(others, tail_quantile);
+            for ((p, score), _) in p.iter_mut().zip(scores).zip(folds).filter(|(_, f)| **f == fold) {
+                *p = calibrator.p(*score);
+            }
+        }
+        Self { all, p }
+    }
 }
 
 /// All calibrations of a model.
@@ -130,30 +160,40 @@ impl Calibration {
         let mut minus_ln_p = vec![0.0; samples.len()];
         for (class, members) in &members {
             let slots = slots_of(class.subject, class.silent);
-            let slot_calibrators: Vec<Calibrator> = (0..slots.len())
+            let folds: Vec<usize> = members.iter().map(|&i| samples[i].fold % FOLDS).collect();
+            let crossed: Vec<Crossed> = (0..slots.len())
                 .into_par_iter()
-                .map(|j| Calibrator::fit(members.iter().map(|&i| f64::from(samples[i].scores[j])).collect(), q))
-                .collect();
-            let slot_p: Vec<Vec<f64>> = members
-                .par_iter()
-                .map(|&i| samples[i].scores.iter().zip(&slot_calibrators).map(|(s, c)| c.p(f64::from(*s))).collect())
-                .collect();
-            let raw: Vec<[f64; 6]> = slot_p.iter().map(|p| family_ps(slots, p, None)).collect();
-            let families: Vec<Calibrator> =
-                (0..6).map(|f| Calibrator::fit(raw.iter().map(|p| -p[f].ln()).collect(), q)).collect();
-            let fused: Vec<f64> = raw
-                .iter()
-                .map(|p| {
-                    let p: [f64; 6] = std::array::from_fn(|f| families[f].p(-p[f].ln()));
-                    -fuse(slots, &p, settings).ln()
+                .map(|j| {
+                    Crossed::fit(
+                        &members.iter().map(|&i| f64::from(samples[i].scores[j])).collect::<Vec<_>>(),
+                        &folds,
+                        q,
+                    )
                 })
                 .collect();
-            let fused_calibrator = Calibrator::fit(fused.clone(), q);
-            for (&i, t) in members.iter().zip(&fused) {
-                minus_ln_p[i] = -fused_calibrator.p(*t).ln();
+            let raw: Vec<[f64; 6]> = (0..members.len())
+                .into_par_iter()
+                .map(|k| {
+                    let p: Vec<f64> = crossed.iter().map(|c| c.p[k]).collect();
+                    family_ps(slots, &p, None)
+                })
+                .collect();
+            let families: Vec<Crossed> =
+                (0..6).map(|f| Crossed::fit(&raw.iter().map(|p| -p[f].ln()).collect::<Vec<_>>(), &folds, q)).collect();
+            let statistic: Vec<f64> = (0..members.len())
+                .map(|k| -fuse(slots, &std::array::from_fn(|f| families[f].p[k]), settings).ln())
+                .collect();
+            let fused = Crossed::fit(&statistic, &folds, q);
+            for (&i, p) in members.iter().zip(&fused.p) {
+                minus_ln_p[i] = -p.ln();
             }
-            let last = Calibrator::Exponential { mean: 1.0 };
-            out.chains.insert(*class, Chain { slots: slot_calibrators, families, fused: fused_calibrator, last });
+            let chain = Chain {
+                slots: crossed.into_iter().map(|c| c.all).collect(),
+                families: families.into_iter().map(|c| c.all).collect(),
+                fused: fused.all,
+                last: Calibrator::Exponential { mean: 1.0 },
+            };
+            out.chains.insert(*class, chain);
         }
         // The second stage needs each user's history up to that night, over classes.
         let mut history: Vec<(f64, f64)> = vec![(0.0, 0.0); histories];

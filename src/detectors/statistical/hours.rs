@@ -69,8 +69,12 @@ impl Detector for Hours {
             }
         }
         let days = s.user.days.max(1.0);
-        let overlap: f64 = (0..HALF_HOURS).map(|h| (bins[h] / calls).min(smooth_profile(s, h) / days)).sum();
-        let profile = (1.0 - overlap).clamp(0.0, 1.0);
+        // The clocks of offices move by an hour twice a year and those of programs do not: a whole day moved by one hour
+        // is the usual day.
+        let overlap = |shift: usize| -> f64 {
+            (0..HALF_HOURS).map(|h| (bins[h] / calls).min(smooth_profile(s, h + shift) / days)).sum()
+        };
+        let profile = (1.0 - overlap(0).max(overlap(2)).max(overlap(HALF_HOURS - 2))).clamp(0.0, 1.0);
         out.habits[Habit::UnusualHours as usize] = surprise[0];
         out.habits[Habit::MissingHours as usize] = surprise[1];
         out.habits[Habit::HourProfile as usize] = profile;
@@ -134,5 +138,5 @@ impl Detector for Hours {
 fn smooth_profile(s: &UserDay<'_>, h: usize) -> f64 {
     let p = &s.user.profile;
     let at = |h: usize| p[h % HALF_HOURS];
-    at(h).max(0.7 * at(h + 1)).max(0.7 * at(h + HALF_HOURS - 1))
+    at(h).max(0.7 * at(h + 1)).max(0.7 * at(h % HALF_HOURS + HALF_HOURS - 1))
 }

@@ -33,8 +33,8 @@ impl Detector for Rates {
                 slow.mean = slow.mean.max(s.surge.rates[i]);
                 fast.mean = fast.mean.max(s.surge.rates[i]);
                 // How hard a common cause hits each user varies a lot.
-                slow.strength = slow.strength.min(4.0);
-                fast.strength = fast.strength.min(4.0);
+                slow.strength = slow.strength.min(2.0);
+                fast.strength = fast.strength.min(2.0);
             }
             let ln_p = slow.ln_at_least(hits, calls).max(fast.ln_at_least(hits, calls));
             let high = (slow.mean + 1.64 * slow.sd(calls)).min(1.0);
