@@ -9,6 +9,8 @@ pub mod error;
 pub mod events;
 pub mod features;
 pub mod seed;
+#[cfg(feature = "frame")]
+pub mod store;
 pub mod tables;
 
 pub use date::Date;

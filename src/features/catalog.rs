@@ -72,6 +72,13 @@ pub struct Feature {
     pub direction: Direction,
 }
 
+impl Feature {
+    /// Whether values are fractions; the others are whole numbers.
+    pub fn is_fraction(&self) -> bool {
+        matches!(self.unit, "bits" | "share" | "-1..1")
+    }
+}
+
 macro_rules! features {
     ($(#[$doc:meta])* $module:ident { $($id:ident $name:literal $family:ident $direction:ident $unit:literal $meaning:literal;)* }) => {
         $(#[$doc])*

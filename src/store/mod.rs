@@ -1,0 +1,2 @@
+//! store
+mod parquet;
