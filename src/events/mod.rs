@@ -1,4 +1,31 @@
 //! Raw logs in, canonical events out.
+//!
+//! `source` finds files, `profile` says what their columns mean, `read` turns each into batches of canonical events.
+//! Inside: `decompress` → `split` (blocks of whole records) → `csv` / `json` / `parquet` (cells) → `columns` (typed,
+//! normalised, dictionary-coded).
 
 pub mod action;
 pub mod batch;
+mod cloudtrail;
+mod columns;
+mod csv;
+mod decompress;
+mod interner;
+mod json;
+pub mod normalise;
+#[cfg(feature = "frame")]
+mod parquet;
+pub mod profile;
+pub mod quarantine;
+mod read;
+pub mod source;
+mod split;
+mod time;
+pub mod verbs;
+
+pub use batch::Events;
+pub use columns::UNKNOWN_USER;
+pub use profile::Profile;
+pub use quarantine::{QuarantineRow, Reason};
+pub use read::{ReadStats, read, read_map};
+pub use source::{SourceFile, SourceKind, discover};

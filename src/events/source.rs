@@ -1,0 +1,288 @@
+//! Which files to read, and what each covers: a day, an hour, or unknown.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::normalise::id18;
+use super::time::parse_iso;
+use crate::date::{Date, format_ms};
+use crate::error::{Error, Kind, Result};
+
+/// What a file covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceKind {
+    /// The whole of one date.
+    Daily,
+    /// One hour, or part of it.
+    Hourly,
+    /// Not said: one more part of each date that it holds.
+    Unknown,
+}
+
+/// An event file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it covers.
+    pub kind: SourceKind,
+    /// When the source made it (`YYYY-MM-DDTHH:MM:SS.mmmZ`, so that texts sort by time), if a manifest says so.
+    pub created: Option<String>,
+    /// The date it covers (of hourly files: the date of the hour), if known.
+    pub date: Option<Date>,
+    /// The source's own sequence number (hourly files: parts of one hour), if a manifest says so.
+    pub sequence: Option<u32>,
+    /// The source's own id of the file (18 characters), if known.
+    pub id: Option<String>,
+}
+
+impl SourceFile {
+    /// The file at `path`, with what its manifest (`<file>.json`) or its name says of it.
+    pub fn at(path: &Path) -> Result<Self> {
+        let mut file = Self {
+            path: path.to_owned(),
+            kind: SourceKind::Unknown,
+            created: None,
+            date: None,
+            sequence: None,
+            id: None,
+        };
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        file.name_says(&name);
+        for (manifest, certain) in manifests_of(path) {
+            if manifest.is_file() {
+                file.manifest_says(&manifest, certain)?;
+            }
+        }
+        Ok(file)
+    }
+
+    /// `ApiTotalUsage_YYYYMMDD[HH]_<id>.csv`, or `<LogDate>_ApiTotalUsage_<id>.csv`.
+    fn name_says(&mut self, name: &str) {
+        let stem = name.split('.').next().unwrap_or("");
+        let mut parts = stem.splitn(3, '_');
+        let (Some(a), Some(b), Some(c)) = (parts.next(), parts.next(), parts.next()) else {
+            // A log date may hold a dot (`…00.000Z_ApiTotalUsage_0AT….csv`).
+            return self.log_date_name_says(name);
+        };
+        if a == "ApiTotalUsage" && is_log_file_id(c) && b.bytes().all(|b| b.is_ascii_digit()) {
+            let date = b.get(..8).and_then(|d| format!("{}-{}-{}", &d[..4], &d[4..6], &d[6..]).parse().ok());
+            let kind = match b.len() {
+                8 => SourceKind::Daily,
+                10 if b[8..].parse().is_ok_and(|h: u32| h < 24) => SourceKind::Hourly,
+                _ => return,
+            };
+            if date.is_some() {
+                (self.kind, self.date, self.id) = (kind, date, Some(id18(c).into_owned()));
+            }
+        } else {
+            self.log_date_name_says(name);
+        }
+    }
+
+    fn log_date_name_says(&mut self, name: &str) {
+        let Some((log_date, rest)) = name.split_once("_ApiTotalUsage_") else { return };
+        let id = rest.split('.').next().unwrap_or("");
+        let Some(date) = log_date.get(..10).and_then(|d| d.parse::<Date>().ok()) else { return };
+        if !is_log_file_id(id) {
+            return;
+        }
+        (self.date, self.id) = (Some(date), Some(id18(id).into_owned()));
+        // Hour 0 may be the whole day or its first hour: then only a manifest can tell.
+        if log_date.get(11..13).and_then(|h| h.parse::<u32>().ok()).is_some_and(|h| (1..24).contains(&h)) {
+            self.kind = SourceKind::Hourly;
+        }
+    }
+
+    fn manifest_says(&mut self, manifest: &Path, certain: bool) -> Result<()> {
+        let says = match read_manifest(manifest) {
+            Ok(Some(says)) => says,
+            Ok(None) if !certain => return Ok(()),
+            Err(_) if !certain => return Ok(()),
+            Ok(None) => {
+                return Err(Error::new(
+                    Kind::Input,
+                    format!("{}: expected a manifest with Interval and LogDate, found another object", manifest.display()),
+                ));
+            }
+            Err(e) => return Err(e),
+        };
+        self.kind = match says.interval.as_deref() {
+            Some("Daily") => SourceKind::Daily,
+            Some("Hourly") => SourceKind::Hourly,
+            _ => self.kind,
+        };
+        let time = |text: &Option<String>| text.as_deref().and_then(parse_iso);
+        self.date = time(&says.log_date).map(Date::from_ms).or(self.date);
+        self.created = time(&says.created_date).map(format_ms).or_else(|| self.created.take());
+        self.sequence = says.sequence.or(self.sequence);
+        self.id = says.id.map(|id| id18(&id).into_owned()).or_else(|| self.id.take());
+        Ok(())
+    }
+}
+
+fn is_log_file_id(text: &str) -> bool {
+    text.starts_with("0AT") && matches!(text.len(), 15 | 18) && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// The fields of an `EventLogFile` record that matter here.
+#[derive(Debug, Deserialize)]
+struct Manifest {
+    #[serde(rename = "Interval")]
+    interval: Option<String>,
+    #[serde(rename = "LogDate")]
+    log_date: Option<String>,
+    #[serde(rename = "CreatedDate")]
+    created_date: Option<String>,
+    #[serde(rename = "Sequence")]
+    sequence: Option<u32>,
+    #[serde(rename = "Id")]
+    id: Option<String>,
+}
+
+/// Largest manifest that is read.
+const MANIFEST_BYTES: u64 = 1 << 20;
+
+/// The manifest in a file; `None` if it is JSON, but no manifest.
+fn read_manifest(path: &Path) -> Result<Option<Manifest>> {
+    let fail = || Error::new(Kind::Input, format!("{}: expected a JSON manifest", path.display()));
+    let size = path.metadata().map_err(|e| Error::io(Kind::Input, "read", path, e))?.len();
+    if size > MANIFEST_BYTES {
+        return Err(fail());
+    }
+    let text = std::fs::read(path).map_err(|e| Error::io(Kind::Input, "read", path, e))?;
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| fail().with_source(e))?;
+    Ok((manifest.interval.is_some() || manifest.log_date.is_some()).then_some(manifest))
+}
+
+/// Where a data file's manifest may stand, and whether a file there must be one: `a.csv.json` is, `a.json` may be.
+fn manifests_of(path: &Path) -> [(PathBuf, bool); 2] {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".json");
+    let stem = path.to_string_lossy();
+    let stem = DATA_SUFFIXES.iter().find_map(|s| strip_suffix_ignoring_case(&stem, s)).unwrap_or(&stem);
+    let instead = PathBuf::from(format!("{stem}.json"));
+    // A file is never its own manifest.
+    let instead = if instead == path { PathBuf::new() } else { instead };
+    [(PathBuf::from(beside), true), (instead, false)]
+}
+
+/// Endings of data files in folders, longest first.
+const DATA_SUFFIXES: [&str; 13] = [
+    ".jsonl.zst",
+    ".ndjson.gz",
+    ".json.zst",
+    ".jsonl.gz",
+    ".json.gz",
+    ".csv.zst",
+    ".parquet",
+    ".ndjson",
+    ".csv.gz",
+    ".jsonl",
+    ".json",
+    ".csv",
+    ".log.gz",
+];
+
+fn strip_suffix_ignoring_case<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
+    let at = name.len().checked_sub(suffix.len())?;
+    (name.is_char_boundary(at) && name[at..].eq_ignore_ascii_case(suffix)).then(|| &name[..at])
+}
+
+/// Deepest folder that is looked into.
+const MAX_DEPTH: usize = 32;
+
+/// The event files named by files, folders (with all below them) and glob patterns, each once, sorted by path.
+///
+/// In folders hidden files, `.tmp` and `.part` files, manifests and files of other endings are passed over.
+/// [`Kind::Input`] for a path that does not exist and a pattern that matches nothing.
+pub fn discover(paths: &[String]) -> Result<Vec<SourceFile>> {
+    let mut found = BTreeSet::new();
+    for text in paths {
+        let path = Path::new(text);
+        if path.exists() {
+            if path.is_dir() { walk(path, 0, &mut found)? } else { found.insert(path.to_owned()); }
+            continue;
+        }
+        if !text.contains(['*', '?', '[']) {
+            return Err(Error::new(Kind::Input, format!("expected an event file or folder, found no {text:?}")));
+        }
+        let pattern = glob::glob(text)
+            .map_err(|e| Error::new(Kind::Input, format!("expected a glob pattern, found {text:?}")).with_source(e))?;
+        let mut matched = false;
+        for path in pattern {
+            let path = path.map_err(|e| {
+                let at = e.path().to_owned();
+                Error::io(Kind::Input, "read", &at, e.into())
+            })?;
+            matched = true;
+            if path.is_dir() {
+                walk(&path, 0, &mut found)?;
+            } else if !is_hidden(&path) && !is_unfinished(&path) && !is_manifest(&path) {
+                found.insert(path);
+            }
+        }
+        if !matched {
+            return Err(Error::new(Kind::Input, format!("expected event files, found nothing that matches {text:?}")));
+        }
+    }
+    // The same file by two names (`a.csv` and `./a.csv`) is one file.
+    let mut seen = BTreeSet::new();
+    found.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+    found.iter().map(|path| SourceFile::at(path)).collect()
+}
+
+fn walk(folder: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) -> Result<()> {
+    if depth > MAX_DEPTH {
+        return Err(Error::new(
+            Kind::Input,
+            format!("{}: expected folders at most {MAX_DEPTH} deep (is a link going round in circles?)", folder.display()),
+        ));
+    }
+    let fail = |e| Error::io(Kind::Input, "read", folder, e);
+    for entry in std::fs::read_dir(folder).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        if is_hidden(&path) || is_unfinished(&path) {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, depth + 1, found)?;
+        } else if is_data(&path) && !is_manifest(&path) {
+            found.insert(path);
+        }
+    }
+    Ok(())
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|n| n.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
+}
+
+fn is_hidden(path: &Path) -> bool {
+    name_of(path).starts_with('.')
+}
+
+fn is_unfinished(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tmp") || e.eq_ignore_ascii_case("part"))
+}
+
+fn is_data(path: &Path) -> bool {
+    let name = name_of(path);
+    DATA_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// A `.json` file beside a data file that it describes.
+fn is_manifest(path: &Path) -> bool {
+    if path.extension().is_none_or(|e| !e.eq_ignore_ascii_case("json")) {
+        return false;
+    }
+    let described = path.with_extension("");
+    if described.is_file() && is_data(&described) {
+        return true;
+    }
+    let stem = described.to_string_lossy();
+    let beside = DATA_SUFFIXES.iter().any(|s| *s != ".json" && Path::new(&format!("{stem}{s}")).is_file());
+    beside && matches!(read_manifest(path), Ok(Some(_)))
+}
