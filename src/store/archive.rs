@@ -2,28 +2,28 @@
 
 use polars::prelude::DataFrame;
 
-use super::parquet::{Column, Values, decode, encode};
+use super::parquet::{Column, Texts, Values, decode, encode};
 use super::tables::{ints, texts, times};
 use crate::error::{Error, Kind, Result};
 use crate::events::action::Action;
-use crate::events::batch::{Events, Field, MISSING, NUMBERS};
+use crate::events::batch::{Events, Field, MISSING, NUMBERS, TextColumn};
 
 /// A part of the archive: the events of one source file (known by `digest`) for one partition, in file order.
 pub(super) fn encode_part(events: &Events, digest: &str) -> Result<Vec<u8>> {
     let rows = events.len();
-    let texts: Vec<_> =
-        Field::ALL.iter().map(|field| move |code: u32| events.column(*field).dictionary.get(code)).collect();
-    let action = |code: u32| Action::ALL[code as usize - 1].name();
-    let source = |_: u32| digest;
+    let actions = Action::ALL.map(Action::name);
+    let source = [digest];
     let status: Vec<i64> = events.status.iter().map(|s| if *s == 0 { MISSING } else { i64::from(*s) }).collect();
     let mut columns = vec![Column::new("timestamp", Values::Time(events.timestamp_ms.clone()))];
-    for (field, text) in Field::ALL.into_iter().zip(&texts) {
-        columns.push(Column::new(field.name(), Values::Text(events.column(field).codes.clone(), text)));
+    for field in Field::ALL {
+        let TextColumn { codes, dictionary } = events.column(field);
+        columns.push(Column::new(field.name(), Values::Text(codes.clone(), Texts::Dictionary(dictionary))));
     }
-    columns.push(Column::new("action", Values::Text(events.action.iter().map(|a| *a as u32 + 1).collect(), &action)));
+    let action = events.action.iter().map(|a| *a as u32 + 1).collect();
+    columns.push(Column::new("action", Values::Text(action, Texts::Words(&actions))));
     columns.push(Column::new("status_code", Values::IntOrNull(&status)));
     columns.push(Column::new("request_id", Values::PlainText(&events.request_id.bytes, &events.request_id.ends)));
-    columns.push(Column::new("source", Values::Text(vec![1; rows], &source)));
+    columns.push(Column::new("source", Values::Text(vec![1; rows], Texts::Words(&source))));
     columns.push(Column::new("source_row", Values::Int(events.source_row.iter().map(|r| *r as i64).collect())));
     for (name, numbers) in NUMBERS.iter().zip(&events.numbers) {
         if !numbers.is_empty() {

@@ -21,16 +21,39 @@ use polars_parquet::write::{
 use polars_parquet::write::FallibleStreamingIterator;
 
 use crate::error::{Error, Kind, Result};
+use crate::events::batch::Dictionary;
 
 /// Rows of a row group. Fixed, so that the bytes do not depend on how rows arrived.
 const ROW_GROUP: usize = 1 << 18;
 
-/// Column values. Code 0 of text is missing and becomes null.
+/// What codes mean. Code 0 is missing and becomes null.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Texts<'a> {
+    /// Place in a list.
+    List(&'a [String]),
+    /// Number in a dictionary.
+    Dictionary(&'a Dictionary),
+    /// Place in a list of words, from 1.
+    Words(&'a [&'a str]),
+}
+
+impl<'a> Texts<'a> {
+    fn get(self, code: u32) -> &'a str {
+        match self {
+            Self::List(list) => &list[code as usize],
+            Self::Dictionary(dictionary) => dictionary.get(code),
+            Self::Words(words) => words[code as usize - 1],
+        }
+    }
+}
+
+/// Column values.
+#[derive(Debug)]
 pub(super) enum Values<'a> {
-    /// Codes, and the text of each.
-    Text(Vec<u32>, &'a (dyn Fn(u32) -> &'a str + Sync)),
-    /// Rows of up to N codes, ended by the first 0.
-    TextList(Vec<[u32; 3]>, &'a (dyn Fn(u32) -> &'a str + Sync)),
+    /// Codes.
+    Text(Vec<u32>, Texts<'a>),
+    /// Lists of up to three codes, ended by the first 0.
+    TextList(Vec<[u32; 3]>, Texts<'a>),
     /// Text that hardly repeats: bytes and where rows end.
     PlainText(&'a [u8], &'a [u64]),
     /// Whole numbers.
@@ -44,6 +67,7 @@ pub(super) enum Values<'a> {
 }
 
 /// A named column.
+#[derive(Debug)]
 pub(super) struct Column<'a> {
     pub(super) name: &'a str,
     pub(super) values: Values<'a>,
@@ -68,16 +92,16 @@ impl<'a> Column<'a> {
 
     fn encode(&self, from: usize, to: usize) -> PolarsResult<(Box<dyn Array>, Encoding, CompressionOptions)> {
         Ok(match &self.values {
-            Values::Text(codes, text) => {
-                let array = coded(codes[from..to].iter().copied(), *text)?;
+            Values::Text(codes, texts) => {
+                let array = coded(codes[from..to].iter().copied(), *texts)?;
                 (array.boxed(), Encoding::RleDictionary, SMALL)
             }
-            Values::TextList(rows, text) => {
+            Values::TextList(rows, texts) => {
                 let filled = |row: &[u32; 3]| row.iter().take_while(|c| **c != 0).count();
                 let lengths = rows[from..to].iter().map(filled);
                 let offsets = Offsets::<i64>::try_from_lengths(lengths)?;
                 let codes = rows[from..to].iter().flat_map(|row| row.iter().copied().take_while(|c| *c != 0));
-                let array = coded(codes, *text)?;
+                let array = coded(codes, *texts)?;
                 let dtype = ListArray::<i64>::default_datatype(array.dtype().clone());
                 let list = ListArray::<i64>::try_new(dtype, offsets.into(), array.boxed(), None)?;
                 (list.boxed(), Encoding::RleDictionary, SMALL)
@@ -136,7 +160,7 @@ fn int_encoding(values: &[i64]) -> Encoding {
 }
 
 /// Codes with a dictionary of the used texts alone, in order of first use; code 0 is null.
-fn coded<'a>(codes: impl Iterator<Item = u32>, text: &(dyn Fn(u32) -> &'a str + Sync)) -> PolarsResult<DictionaryArray<u32>> {
+fn coded(codes: impl Iterator<Item = u32>, texts: Texts<'_>) -> PolarsResult<DictionaryArray<u32>> {
     let mut place: Vec<u32> = Vec::new();
     let mut used: Vec<u32> = Vec::new();
     let mut any_missing = false;
@@ -164,8 +188,8 @@ fn coded<'a>(codes: impl Iterator<Item = u32>, text: &(dyn Fn(u32) -> &'a str + 
         keys
     };
     // Null rows keep key 0, which must exist.
-    let texts = if used.is_empty() { vec![""] } else { used.iter().map(|code| text(*code)).collect() };
-    let values = Utf8Array::<i64>::from_iter_values(texts.into_iter());
+    let words = if used.is_empty() { vec![""] } else { used.iter().map(|code| texts.get(*code)).collect() };
+    let values = Utf8Array::<i64>::from_iter_values(words.into_iter());
     DictionaryArray::try_from_keys(PrimitiveArray::from_vec(keys).with_validity(validity), values.boxed(), false)
 }
 

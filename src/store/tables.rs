@@ -3,7 +3,7 @@
 use polars::prelude::{DataFrame, DataType, PolarsError};
 use rayon::prelude::*;
 
-use super::parquet::{Column, Values, encode};
+use super::parquet::{Column, Texts, Values, encode};
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
 use crate::events::action::Action;
@@ -23,13 +23,12 @@ pub(super) fn encode_tables(features: &DayFeatures) -> Result<Vec<(&'static str,
 
 fn encode_table(features: &DayFeatures, table: &str) -> Result<Vec<u8>> {
     let t = &features.tables;
-    let text = |sym: u32| t.text[sym as usize].as_str();
-    let kind = |code: u32| ValueKind::ALL[code as usize - 1].name();
-    let action = |code: u32| Action::ALL[code as usize - 1].name();
+    let (kinds, actions) = (ValueKind::ALL.map(ValueKind::name), Action::ALL.map(Action::name));
+    let text = Texts::List(&t.text);
     let user_ids = |rows: &mut dyn Iterator<Item = u32>| -> Values<'_> {
-        Values::Text(rows.map(|user| t.user_day.ids[user as usize]).collect(), &text)
+        Values::Text(rows.map(|user| t.user_day.ids[user as usize]).collect(), text)
     };
-    let key = |name, syms: &[Sym]| Column::new(name, Values::Text(syms.to_vec(), &text));
+    let key = |name, syms: &[Sym]| Column::new(name, Values::Text(syms.to_vec(), text));
     let (mut columns, rows) = match table {
         "user_day" => (vec![key("user_id", &t.user_day.ids), key("user_name", &t.user_day.names)], t.user_day.len()),
         "session" => {
@@ -37,8 +36,8 @@ fn encode_table(features: &DayFeatures, table: &str) -> Result<Vec<u8>> {
             let columns = vec![
                 key("session_id", &t.session.ids),
                 Column::new("user_id", user_ids(&mut keys.iter().map(|k| k.user))),
-                Column::new("channel", Values::Text(keys.iter().map(|k| k.channel).collect(), &text)),
-                Column::new("client_ip", Values::Text(keys.iter().map(|k| k.ip).collect(), &text)),
+                Column::new("channel", Values::Text(keys.iter().map(|k| k.channel).collect(), text)),
+                Column::new("client_ip", Values::Text(keys.iter().map(|k| k.ip).collect(), text)),
                 Column::new("start", Values::Time(keys.iter().map(|k| k.start_ms).collect())),
                 Column::new("end", Values::Time(keys.iter().map(|k| k.end_ms).collect())),
             ];
@@ -51,13 +50,13 @@ fn encode_table(features: &DayFeatures, table: &str) -> Result<Vec<u8>> {
             let v = &t.values;
             let columns = vec![
                 Column::new("user_id", user_ids(&mut v.iter().map(|v| v.user))),
-                Column::new("kind", Values::Text(v.iter().map(|v| v.kind as u32 + 1).collect(), &kind)),
-                Column::new("value", Values::Text(v.iter().map(|v| v.value).collect(), &text)),
+                Column::new("kind", Values::Text(v.iter().map(|v| v.kind as u32 + 1).collect(), Texts::Words(&kinds))),
+                Column::new("value", Values::Text(v.iter().map(|v| v.value).collect(), text)),
                 Column::new("calls", Values::Int(v.iter().map(|v| i64::from(v.calls)).collect())),
                 Column::new("errors", Values::Int(v.iter().map(|v| i64::from(v.errors)).collect())),
                 Column::new("first", Values::Time(v.iter().map(|v| v.first_ms).collect())),
                 Column::new("last", Values::Time(v.iter().map(|v| v.last_ms).collect())),
-                Column::new("request_ids", Values::TextList(v.iter().map(|v| v.request_ids).collect(), &text)),
+                Column::new("request_ids", Values::TextList(v.iter().map(|v| v.request_ids).collect(), text)),
             ];
             (columns, v.len())
         }
@@ -65,7 +64,7 @@ fn encode_table(features: &DayFeatures, table: &str) -> Result<Vec<u8>> {
             let h = &t.hours;
             let columns = vec![
                 Column::new("user_id", user_ids(&mut h.iter().map(|h| h.user))),
-                Column::new("channel", Values::Text(h.iter().map(|h| h.channel).collect(), &text)),
+                Column::new("channel", Values::Text(h.iter().map(|h| h.channel).collect(), text)),
                 Column::new("half_hour", Values::Int(h.iter().map(|h| i64::from(h.half_hour)).collect())),
                 Column::new("calls", Values::Int(h.iter().map(|h| i64::from(h.calls)).collect())),
                 Column::new("errors", Values::Int(h.iter().map(|h| i64::from(h.errors)).collect())),
@@ -78,13 +77,13 @@ fn encode_table(features: &DayFeatures, table: &str) -> Result<Vec<u8>> {
             let mut bytes = Vec::new();
             ends.push(0);
             for token in k {
-                bytes.extend_from_slice(text(token.request_id).as_bytes());
+                bytes.extend_from_slice(t.text[token.request_id as usize].as_bytes());
                 ends.push(bytes.len() as u64);
             }
             let columns = [
                 Column::new("session", Values::Int(k.iter().map(|k| i64::from(k.session)).collect())),
-                Column::new("action", Values::Text(k.iter().map(|k| k.action as u32 + 1).collect(), &action)),
-                Column::new("entity", Values::Text(k.iter().map(|k| k.entity).collect(), &text)),
+                Column::new("action", Values::Text(k.iter().map(|k| k.action as u32 + 1).collect(), Texts::Words(&actions))),
+                Column::new("entity", Values::Text(k.iter().map(|k| k.entity).collect(), text)),
                 Column::new("status_class", Values::Int(k.iter().map(|k| i64::from(k.status_class)).collect())),
                 Column::new("gap", Values::Int(k.iter().map(|k| i64::from(k.gap)).collect())),
                 Column::new("run", Values::Int(k.iter().map(|k| i64::from(k.run)).collect())),
@@ -107,7 +106,7 @@ fn encode_table(features: &DayFeatures, table: &str) -> Result<Vec<u8>> {
     encode(&columns, rows)
 }
 
-fn feature_columns(table: &FeatureTable) -> impl Iterator<Item = Column<'static>> {
+fn feature_columns<'a>(table: &FeatureTable) -> impl Iterator<Item = Column<'a>> {
     table.columns.iter().enumerate().map(|(at, feature)| {
         let values = table.values.iter().skip(at).step_by(table.columns.len());
         let values = if feature.is_fraction() {
