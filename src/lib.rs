@@ -21,6 +21,8 @@ pub mod pipeline;
 pub mod report;
 pub mod seed;
 pub mod simulate;
+#[cfg(feature = "frame")]
+pub mod store;
 pub mod tables;
 
 pub use date::Date;

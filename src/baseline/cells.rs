@@ -271,6 +271,12 @@ pub struct NormalPredictive {
 }
 
 impl NormalPredictive {
+    /// The same with independent noise of this standard deviation on top.
+    #[must_use]
+    pub fn with_noise(self, sd: f64) -> Self {
+        Self { scale: self.scale.hypot(sd), ..self }
+    }
+
     /// Standardised distance.
     pub fn t(&self, x: f64) -> f64 {
         (x - self.mean) / self.scale

@@ -86,6 +86,13 @@ pub fn schema_hash() -> String {
     hasher.finalize().to_hex().to_string()
 }
 
+impl Feature {
+    /// Whether values are fractions; the others are whole numbers.
+    pub fn is_fraction(&self) -> bool {
+        matches!(self.unit, "bits" | "share" | "-1..1")
+    }
+}
+
 macro_rules! features {
     ($(#[$doc:meta])* $module:ident { $($id:ident $name:literal $family:ident $direction:ident $unit:literal $meaning:literal;)* }) => {
         $(#[$doc])*

@@ -14,6 +14,10 @@ const MIN_EXCEEDANCES: usize = 20;
 /// Below this many points an exponential with prior weight stands in for the empirical distribution.
 const MIN_POINTS: usize = 500;
 
+/// Smallest believed scale of the tail. Scores are about −ln p, whose tail has scale 1; a handful of calibration points that
+/// happen to lie close together would otherwise promise that nothing ever lies beyond them.
+const MIN_SCALE: f64 = 0.7;
+
 /// Most points kept; more are thinned to evenly spaced ranks.
 const MAX_KNOTS: usize = 256;
 
@@ -158,11 +162,11 @@ fn pareto(excesses: &[f64]) -> (f64, f64) {
     let a1 = excesses.iter().enumerate().map(|(i, x)| x * (n - 1.0 - i as f64) / (n - 1.0)).sum::<f64>() / n;
     let denominator = b0 - 2.0 * a1;
     if !(b0 > 0.0 && denominator > 1e-12) {
-        return (0.0, b0.max(1e-3));
+        return (0.0, b0.max(MIN_SCALE));
     }
     let shape = (2.0 - b0 / denominator).clamp(0.0, 0.4);
     // With the shape clamped, the scale that keeps the mean excess: mean = scale / (1 − shape).
-    (shape, (b0 * (1.0 - shape)).max(1e-3))
+    (shape, (b0 * (1.0 - shape)).max(MIN_SCALE))
 }
 
 #[cfg(test)]

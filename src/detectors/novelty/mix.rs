@@ -3,6 +3,7 @@
 
 use crate::anomaly::Category;
 use crate::baseline::user::{HABIT_FLOOR, Habit};
+use crate::detectors::statistical::hours::sampling_noise;
 use crate::detectors::{Detector, Fact, Findings, Slot, UserDay};
 use crate::features::catalog::Family;
 use crate::tables::ValueKind;
@@ -58,10 +59,9 @@ impl Detector for Mix {
             let p =
                 s.user.habits[habit as usize].predict(s.priors().habits[habit as usize], HABIT_FLOOR[habit as usize]);
             // A handful of calls always has an odd mix: a day's worth of sampling noise is part of the scale.
-            let noise = 0.5 / (1.0 + total).sqrt();
+            let known = f64::from(s.user.kinds[kind as usize].known).min(40.0);
             if distance > p.mean {
-                let t = (distance - p.mean) / (p.scale * p.scale + noise * noise).sqrt();
-                let ln_p = crate::baseline::stats::ln_t_at_least(t, p.df);
+                let ln_p = p.with_noise(sampling_noise(known, total)).ln_at_least(distance);
                 grew.sort_by(|a, b| (b.1 - b.2).total_cmp(&(a.1 - a.2)).then_with(|| a.0.cmp(&b.0)));
                 grew.truncate(3);
                 out.put(base + i, ln_p, || Fact::Mix { kind, distance, expected: p.mean.clamp(0.0, 1.0), grew });

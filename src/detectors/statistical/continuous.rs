@@ -49,7 +49,11 @@ impl Detector for Continuous {
             if cell.n < 3.0 {
                 continue;
             }
-            let p = cell.predict(s.priors().continuous[i], floor);
+            let mut p = cell.predict(s.priors().continuous[i], floor);
+            if f::FEATURES[column].unit == "bits" {
+                // The entropy of a few calls says little about where they come from.
+                p = p.with_noise(1.2 / (1.0 + s.x()[f::CALLS]).sqrt());
+            }
             let ln_p = p.ln_two_sided(x);
             let back = |v: f64| if log { v.exp_m1().max(0.0) } else { v };
             out.put(base + i, ln_p, || Fact::Level {

@@ -75,6 +75,9 @@ impl Detector for Hours {
             (0..HALF_HOURS).map(|h| (bins[h] / calls).min(smooth_profile(s, h + shift) / days)).sum()
         };
         let profile = (1.0 - overlap(0).max(overlap(2)).max(overlap(HALF_HOURS - 2))).clamp(0.0, 1.0);
+        // Surprises add up over half-hours: per root of their number, a busy day is not odd for being busy.
+        let active_bins = bins.iter().filter(|b| **b > 0.0).count().max(1) as f64;
+        surprise[0] /= active_bins.sqrt();
         out.habits[Habit::UnusualHours as usize] = surprise[0];
         out.habits[Habit::MissingHours as usize] = surprise[1];
         out.habits[Habit::HourProfile as usize] = profile;
@@ -102,10 +105,9 @@ impl Detector for Hours {
         }
         let usual = predict(Habit::HourProfile);
         if profile > usual.mean {
-            out.put(base + PROFILE, usual.ln_at_least(profile), || Fact::Profile {
-                distance: profile,
-                expected: usual.mean.clamp(0.0, 1.0),
-            });
+            let bins_used = (0..HALF_HOURS).filter(|&h| s.user.profile[h] > 0.002 * days).count() as f64;
+            let ln_p = usual.with_noise(sampling_noise(bins_used, calls)).ln_at_least(profile);
+            out.put(base + PROFILE, ln_p, || Fact::Profile { distance: profile, expected: usual.mean.clamp(0.0, 1.0) });
         }
         let active = s.user.activity(s.day.date, s.priors());
         let k = usize::from(s.day.date.is_weekend());
@@ -132,6 +134,12 @@ impl Detector for Hours {
             out.put_score(base + NEVER, score, fact_hours);
         }
     }
+}
+
+/// How far the shares of `n` calls over `k` values lie from their expectation by chance alone (half the expected total
+/// variation distance of a multinomial).
+pub fn sampling_noise(k: f64, n: f64) -> f64 {
+    0.5 * (k / (2.0 * std::f64::consts::PI * (1.0 + n))).sqrt()
 }
 
 /// Σ of the usual shares of half-hour `h`, smoothed over one half-hour to either side.
