@@ -55,7 +55,7 @@ pub(super) fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<()> {
             .concat(),
         format: Format::Csv,
     };
-    let summary = simulate::run(&options, &simulated, &mut |_, _| {})?;
+    let summary = simulate::run(&options, &simulated, &mut |_| {})?;
     let until = summary.train_until.ok_or_else(|| Error::new(Kind::Bug, "the demo plants attacks"))?;
     say(&format!(
         "   {} events of {} users over {} days, in {}",

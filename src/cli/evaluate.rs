@@ -20,7 +20,7 @@ pub(super) fn run(args: &EvaluateArgs, out: &mut dyn Write) -> Result<()> {
     if args.json {
         return print_json(out, &evaluation);
     }
-    evaluation::print::print(out, &evaluation).map_err(cannot_print)
+    evaluation::print::print(out, &evaluation, super::terminal::width()).map_err(cannot_print)
 }
 
 /// Reads a labels file.

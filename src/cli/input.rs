@@ -7,7 +7,7 @@ use super::terminal;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::events::{Profile, discover};
-use crate::store::{IngestReport, Store};
+use crate::store::{IngestReport, Progress, Store};
 
 /// An open store, and the folder that goes away with it if it was made for this command alone.
 #[derive(Debug)]
@@ -44,9 +44,14 @@ impl InputArgs {
         let profile = Profile::load(&config.run().profile)?;
         let sources = discover(&self.events)?;
         let bar = terminal::progress("reading", sources.len() as u64);
-        let report = store.ingest(&sources, &profile, config.settings(), archive, &mut |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
+        let report = store.ingest(&sources, &profile, config.settings(), archive, &|progress| {
+            let (what, done, of) = match progress {
+                Progress::Reading { number, of } => ("reading", number, of),
+                Progress::Building { done, of } => ("computing", done, of),
+            };
+            bar.set_message(what);
+            bar.set_length(of as u64);
+            bar.set_position(done as u64);
         })?;
         bar.finish_and_clear();
         if report.quarantined > 0 {

@@ -51,12 +51,12 @@ impl ModelArgs {
 }
 
 /// The folder of the partitions, where a command cannot do without.
-pub fn store(config: &Config) -> Result<&Path> {
+pub(super) fn store(config: &Config) -> Result<&Path> {
     config.run().store.as_deref().ok_or_else(|| missing("--store", "run.store"))
 }
 
 /// The folder of the models and the name of the model.
-pub fn model(config: &Config) -> Result<(&Path, &str)> {
+pub(super) fn model(config: &Config) -> Result<(&Path, &str)> {
     let models = config.run().models.as_deref().ok_or_else(|| missing("--models", "run.models"))?;
     let name = config.run().name.as_deref().ok_or_else(|| missing("--name", "run.name"))?;
     Ok((models, name))

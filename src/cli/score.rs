@@ -71,7 +71,7 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
 }
 
 fn check_schema(model: &LoadedModel) -> Result<()> {
-    let own = crate::features::catalog::schema_hash();
+    let own = crate::store::feature_schema();
     if model.manifest.feature_schema == own {
         return Ok(());
     }

@@ -47,7 +47,7 @@ pub(super) fn train(
     let manifest = Manifest {
         format_version: 0,
         engine_version: env!("CARGO_PKG_VERSION").to_owned(),
-        feature_schema: crate::features::catalog::schema_hash(),
+        feature_schema: crate::store::feature_schema(),
         settings: config.settings().clone(),
         seed: config.run().seed,
         train_from: trained.window.0,

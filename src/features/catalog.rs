@@ -72,20 +72,6 @@ pub struct Feature {
     pub direction: Direction,
 }
 
-/// BLAKE3 of every subject's columns in order: a model reads only features of the same hash.
-pub fn schema_hash() -> String {
-    let mut hasher = blake3::Hasher::new();
-    let subjects = [user_day::FEATURES, session::FEATURES, app_day::FEATURES, ip_day::FEATURES, org_day::FEATURES];
-    for features in subjects {
-        hasher.update(&(features.len() as u64).to_le_bytes());
-        for f in features {
-            hasher.update(&(f.name.len() as u64).to_le_bytes());
-            hasher.update(f.name.as_bytes());
-        }
-    }
-    hasher.finalize().to_hex().to_string()
-}
-
 impl Feature {
     /// Whether values are fractions; the others are whole numbers.
     pub fn is_fraction(&self) -> bool {

@@ -64,7 +64,11 @@ pub(super) fn plan(
     let mut archive = archive;
     if let Some(old) = &old {
         let same = old.parts.len() == parts.len()
-            && old.parts.iter().zip(&parts).all(|(old, part)| Part { contributing_rows: old.contributing_rows, ..part.clone() } == *old);
+            && old
+                .parts
+                .iter()
+                .zip(&parts)
+                .all(|(old, part)| Part { contributing_rows: old.contributing_rows, ..part.clone() } == *old);
         let current = old.feature_schema == feature_schema() && old.enrichment == enrichment;
         // Once events are kept they stay kept; and from a part of them nothing can be rebuilt.
         let complete = parts.iter().all(|p| slices.contains_key(&p.digest));
@@ -114,7 +118,9 @@ impl Builder<'_> {
             let kept = old.as_ref().and_then(|m| m.file(&path));
             let fresh = new.remove(&part.digest).map(|slices| self.spilled.collect(slices)).transpose()?;
             // What was read again is equal to what is kept, unless another profile read it.
-            let stale = old.as_ref().is_some_and(|m| m.parts.iter().all(|p| p.digest != part.digest || p.profile != part.profile));
+            let stale = old
+                .as_ref()
+                .is_some_and(|m| m.parts.iter().all(|p| p.digest != part.digest || p.profile != part.profile));
             match (fresh, kept) {
                 (fresh, Some(kept)) if !stale => {
                     if *effective {

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::events::{self, Profile, QuarantineRow, Reason, SourceFile, SourceKind};
 
 /// What an ingest did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct IngestReport {
     /// Files read.
     pub files: usize,
@@ -210,7 +210,8 @@ impl Store {
             })
             .collect();
         for id in self.partitions()? {
-            let Manifest { archive: kept, feature_schema: schema, enrichment: looked_up_in, .. } = self.manifest(&id)?;
+            let Manifest { archive: kept, feature_schema: schema, enrichment: looked_up_in, .. } =
+                self.manifest(&id)?;
             if kept && (schema != feature_schema() || looked_up_in != enrichment) {
                 new.entry(id).or_default();
             }

@@ -6,6 +6,7 @@
 //! STORE/<organisation>/<YYYY-MM-DD>/manifest.json  parts, and digest and size of every file
 //!                                   events/<digest of a source file>.parquet
 //!                                   features/{user_day,session,app_day,ip_day,org_day,values,hours,tokens}.parquet
+//! STORE/nights/<digest of a model>/<YYYY-MM-DD>     what scoring keeps of a night for the nights after it
 //! STORE/quarantine/<digest of a source file>.jsonl rows that could not be read
 //! STORE/.tmp, STORE/.lock                          what is being made, and by one process at a time
 //! ```
@@ -20,6 +21,7 @@ mod archive;
 mod atomic;
 mod buffer;
 mod build;
+mod days;
 mod ingest;
 mod manifest;
 mod merge;

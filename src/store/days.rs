@@ -1,0 +1,55 @@
+//! The store as training and scoring see it: days in order, and a place for what scoring keeps of its nights.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use super::{PartitionId, Store};
+use crate::date::Date;
+use crate::error::{Error, Kind, Result};
+use crate::fsutil;
+use crate::pipeline::Days;
+use crate::tables::DayTables;
+
+impl Store {
+    fn night(&self, model: &str, date: Date) -> Result<PathBuf> {
+        // A digest in hex; anything else could leave the folder.
+        if model.is_empty() || !model.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(Error::new(Kind::Bug, "a model is known by the hex digest of its manifest"));
+        }
+        Ok(self.path.join("nights").join(model).join(date.to_string()))
+    }
+}
+
+impl Days for Store {
+    fn list(&self) -> Result<Vec<(Date, String)>> {
+        let mut days: Vec<(Date, String)> = self.partitions()?.into_iter().map(|p| (p.date, p.org)).collect();
+        days.sort_unstable();
+        Ok(days)
+    }
+
+    fn load(&self, org: &str, date: Date) -> Result<DayTables> {
+        Self::load(self, &PartitionId { org: org.to_owned(), date })
+    }
+
+    fn digest(&self, org: &str, date: Date) -> Result<String> {
+        Self::digest(self, &PartitionId { org: org.to_owned(), date })
+    }
+
+    fn kept_night(&self, model: &str, date: Date) -> Result<Option<String>> {
+        let path = self.night(model, date)?;
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            // Not text: damaged, so the night is scored again.
+            Err(e) if e.kind() == ErrorKind::InvalidData => Ok(None),
+            Err(e) => Err(Error::io(Kind::Input, "read", &path, e)),
+        }
+    }
+
+    fn keep_night(&self, model: &str, date: Date, text: &str) -> Result<()> {
+        let path = self.night(model, date)?;
+        fsutil::create_dirs(path.parent().expect("a night has a folder"))?;
+        fsutil::write_atomic(&path, text.as_bytes())
+    }
+}
