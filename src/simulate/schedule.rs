@@ -180,31 +180,31 @@ pub(super) fn place(
             .filter_map(|(n, c)| Some((misfit(scenario, c)? + 0.05 * dice.unit(), n)))
             .collect();
         fits.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let free = |n: usize, s: i32| {
+        // 0 for a free day, 1 for one with another story of the same user, 2 for one on which the user is away.
+        let shared = matches!(scenario.info().id, "S10" | "B4" | "B5" | "B6" | "B7" | "B10" | "B12");
+        let conflict = |n: usize, s: i32| {
             let last = if is_lasting(scenario) { days } else { s + length - 1 };
             let clash = |&(a, b): &(i32, i32)| a <= last + 1 && s - 1 <= b;
-            !taken[n].iter().any(clash) && !candidates[n].away.iter().any(clash)
+            match (candidates[n].away.iter().any(clash), taken[n].iter().any(clash)) {
+                _ if shared => 0,
+                (true, _) => 2,
+                (false, taken) => u8::from(taken),
+            }
         };
-        // The best fitting user for whom some day is free; failing that, the best fitting one on the calmest day.
-        let shared = matches!(scenario.info().id, "S10" | "B4" | "B5" | "B6" | "B7" | "B10" | "B12");
+        // The best fitting user with the least conflict on some day; and of those days the calmest.
         let found = fits
             .iter()
-            .map(|(misfit, n)| (*misfit + 0.7 * taken[*n].len() as f64, *n))
-            .min_by(|a, b| {
-                let blocked = |n: usize| !shared && !starts.iter().any(|s| free(n, *s));
-                (blocked(a.1), a.0).partial_cmp(&(blocked(b.1), b.0)).unwrap_or(std::cmp::Ordering::Equal)
+            .map(|(misfit, n)| {
+                let least = starts.iter().map(|s| conflict(*n, *s)).min().unwrap_or(2);
+                (least, misfit + 0.7 * taken[*n].len() as f64, *n)
             })
-            .map(|(_, n)| n);
-        let Some(target) = found else {
+            .min_by(|a, b| (a.0, a.1).partial_cmp(&(b.0, b.1)).unwrap_or(std::cmp::Ordering::Equal));
+        let Some((_, _, target)) = found else {
             refused.push(specs[i]);
             continue;
         };
-        let lightest = |s: &i32| load[*s as usize..(*s + length).min(days) as usize].iter().max().copied().unwrap_or(0);
-        let roomy = starts.iter().copied().find(|s| free(target, *s) && lightest(s) < 3);
-        let first = match roomy.or_else(|| starts.iter().copied().find(|s| free(target, *s))) {
-            Some(first) if !shared => first,
-            _ => starts[0],
-        };
+        // `starts` is ordered by how busy the days are, and the first of equals wins.
+        let first = starts.iter().copied().min_by_key(|s| conflict(target, *s)).unwrap_or(from);
         for day in first..(first + length).min(days) {
             load[day as usize] += 1;
         }

@@ -11,11 +11,12 @@ use crate::date::MS_PER_DAY;
 
 /// A row of a log of ours (all fields quoted, none holds a quote).
 #[derive(Debug, Clone)]
-struct Row(Vec<String>);
+struct Row(String);
 
 impl Row {
     fn get(&self, name: &str) -> &str {
-        &self.0[HEADER.iter().position(|(n, _)| *n == name).unwrap()]
+        let line = &self.0[1..self.0.len() - 1];
+        line.split("\",\"").nth(HEADER.iter().position(|(n, _)| *n == name).unwrap()).unwrap()
     }
 
     fn ms(&self) -> i64 {
@@ -32,8 +33,7 @@ fn ms(text: &str) -> i64 {
 }
 
 fn parse(text: &str) -> Vec<Row> {
-    let row = |line: &str| Row(line[1..line.len() - 1].split("\",\"").map(str::to_owned).collect());
-    text.lines().skip(1).map(row).collect()
+    text.lines().skip(1).map(|line| Row(line.to_owned())).collect()
 }
 
 fn rows(folder: &Path, keep: impl Fn(&str) -> bool) -> Vec<Row> {

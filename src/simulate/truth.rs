@@ -110,6 +110,10 @@ impl Ledger {
             actors.dedup();
             let all: Vec<Address> = self.addresses.get(&number).into_iter().flatten().copied().collect();
             let days: BTreeSet<Date> = mine().map(|((_, date, _), _)| *date).collect();
+            let mut notes = instance.notes.clone();
+            if actors.is_empty() {
+                notes.push("nobody was active: no row".to_owned());
+            }
             let at = |ms: Option<i64>| ms.map(format_ms).unwrap_or_default();
             Deed {
                 id: info.id,
@@ -130,7 +134,7 @@ impl Ledger {
                 days: days.into_iter().collect(),
                 events: mine().map(|(_, t)| t.rows).sum(),
                 request_ids: self.requests.get(&number).into_iter().flatten().map(|r| request_text(*r)).collect(),
-                notes: instance.notes.clone(),
+                notes,
             }
         };
         instances.iter().enumerate().map(deed).collect()
