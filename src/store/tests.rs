@@ -335,7 +335,7 @@ fn without_an_archive_the_same_files_change_nothing_and_others_are_refused() {
     for archive in [true, false] {
         let refused = try_ingest(&store, std::slice::from_ref(&b), archive).unwrap_err();
         assert_eq!(refused.kind(), Kind::Input);
-        assert!(refused.to_string().contains("all files of that date"), "{refused}");
+        assert!(refused.to_string().contains("files of the date in one run"), "{refused}");
     }
     assert_eq!(try_ingest(&store, std::slice::from_ref(&a), false).unwrap().partitions_unchanged, 1);
     assert_eq!(snapshot(&store), before);
