@@ -265,3 +265,39 @@ org_day {
     ERRORS_403_OTHER "errors_403_other" Rate High "calls" "calls refused for want of permission";
     ERRORS_5XX "errors_5xx" Rate High "calls" "calls with a server error";
 }}
+
+/// The catalog as a page (`docs/features.md`).
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Features\n\nWhat quietwatch computes from one organisation's events of one UTC date. This page is generated from\n\
+         `src/features/catalog.rs`; a test holds them equal.\n\nFamilies are kinds of evidence; the direction says which \
+         values are odd. Fractions are rounded to a millionth,\nall other features are whole numbers.\n",
+    );
+    for (table, subject, features) in [
+        ("user_day", "One row per user.", user_day::FEATURES),
+        (
+            "session",
+            "One row per session: calls of one user, app or client, and address with gaps under 30 minutes (or the \
+             profile's\n`session.gap-minutes`), or of the source's own session id; cut at midnight UTC.",
+            session::FEATURES,
+        ),
+        ("app_day", "One row per channel: app, else client, else API family.", app_day::FEATURES),
+        ("ip_day", "One row per client address.", ip_day::FEATURES),
+        ("org_day", "One row.", org_day::FEATURES),
+    ] {
+        page.push_str(&format!(
+            "\n## {table} ({} features)\n\n{subject}\n\n| feature | meaning | unit | family | odd when |\n|---|---|---|---|---|\n",
+            features.len()
+        ));
+        for feature in features {
+            let odd = match feature.direction {
+                Direction::High => "high",
+                Direction::Low => "low",
+                Direction::Both => "high or low",
+            };
+            let Feature { name, meaning, unit, family, .. } = feature;
+            page.push_str(&format!("| `{name}` | {meaning} | {unit} | {family} | {odd} |\n"));
+        }
+    }
+    page
+}

@@ -15,6 +15,8 @@ mod rollup;
 mod session;
 mod tally;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod user;
 

@@ -54,47 +54,42 @@ pub(super) fn plan(
     let mut slices = BTreeMap::new();
     for NewPart { part, slices: rows } in new {
         slices.insert(part.digest.clone(), rows);
-        let merged = match parts.remove(&part.digest) {
-            Some(known) => reread(known, part),
+        let part = match parts.remove(&part.digest) {
+            // The same content again: what is known for certain holds, in whichever order it came.
+            Some(known) => Part { kind: known.kind.min(part.kind), created: known.created.max(part.created), ..part },
             None => part,
         };
-        parts.insert(merged.digest.clone(), merged);
+        parts.insert(part.digest.clone(), part);
     }
     let parts: Vec<Part> = parts.into_values().collect();
     let mut archive = archive;
     if let Some(old) = &old {
-        let same = old.parts.len() == parts.len()
-            && old
-                .parts
-                .iter()
-                .zip(&parts)
-                .all(|(old, part)| Part { contributing_rows: old.contributing_rows, ..part.clone() } == *old);
+        let equal = |(old, part): (&Part, &Part)| Part { contributing_rows: old.contributing_rows, ..part.clone() } == *old;
+        let same = old.parts.len() == parts.len() && old.parts.iter().zip(&parts).all(equal);
         let current = old.feature_schema == feature_schema() && old.enrichment == enrichment;
-        // Once events are kept they stay kept; and from a part of them nothing can be rebuilt.
+        // Once events are kept they stay kept.
+        archive |= old.archive;
         let complete = parts.iter().all(|p| slices.contains_key(&p.digest));
-        if same && (old.archive || !complete || !archive) && (current || (!old.archive && !complete)) {
+        if !old.archive && !complete {
+            return if same { Ok(Plan::Unchanged) } else { Err(not_kept(&id)) };
+        }
+        if same && current && archive == old.archive {
             return Ok(Plan::Unchanged);
         }
-        if !old.archive && !complete {
-            return Err(Error::new(
-                Kind::Input,
-                format!(
-                    "{} of organisation {:?}: its events were not kept, so that another file of that date cannot be \
-                     added; give all files of the date in one run",
-                    id.date, id.org
-                ),
-            ));
-        }
-        archive |= old.archive;
     }
     Ok(Plan::Build(Box::new(Job { id, old, parts, new: slices, archive })))
 }
 
-/// The same content seen again: what is known for certain holds, in whichever order they came.
-fn reread(known: Part, again: Part) -> Part {
-    let rows_of_known = known.rows;
-    let rows = if known.profile == again.profile { rows_of_known } else { again.rows };
-    Part { kind: known.kind.min(again.kind), created: known.created.clone().max(again.created.clone()), rows, ..again }
+fn not_kept(id: &PartitionId) -> Error {
+    Error::new(
+        Kind::Input,
+        format!(
+            "{}/{}: the events were not kept, so that another file cannot be added to them; give all \
+             files of the date in one run",
+            names::folder(&id.org),
+            id.date
+        ),
+    )
 }
 
 /// Builds partitions.
@@ -117,20 +112,7 @@ impl Builder<'_> {
             let path = format!("events/{}.parquet", part.digest);
             let kept = old.as_ref().and_then(|m| m.file(&path));
             let fresh = new.remove(&part.digest).map(|slices| self.spilled.collect(slices)).transpose()?;
-            // What was read again is equal to what is kept, unless another profile read it.
-            let stale = old
-                .as_ref()
-                .is_some_and(|m| m.parts.iter().all(|p| p.digest != part.digest || p.profile != part.profile));
             match (fresh, kept) {
-                (fresh, Some(kept)) if !stale => {
-                    if *effective {
-                        events.push(match fresh {
-                            Some(events) => events,
-                            None => archive::decode_part(super::read_checked(&folder, kept)?)?,
-                        });
-                    }
-                    files.push((path, Content::Kept(kept.clone())));
-                }
                 (Some(fresh), _) => {
                     if archive {
                         files.push((path, Content::Bytes(archive::encode_part(&fresh, &part.digest)?)));
@@ -139,7 +121,13 @@ impl Builder<'_> {
                         events.push(fresh);
                     }
                 }
-                (None, _) => return Err(Error::new(Kind::Bug, "a part has neither an archive nor events")),
+                (None, Some(kept)) => {
+                    if *effective {
+                        events.push(archive::decode_part(super::read_checked(&folder, kept)?)?);
+                    }
+                    files.push((path, Content::Kept(kept.clone())));
+                }
+                (None, None) => return Err(Error::new(Kind::Bug, "a part has neither an archive nor events")),
             }
         }
         let (events, contributing) = union(events);
