@@ -4,6 +4,7 @@
 pub mod anomaly;
 pub mod config;
 pub mod date;
+pub mod enrich;
 pub mod error;
 pub mod events;
 pub mod features;
