@@ -218,11 +218,11 @@ pub fn say(fact: &Fact) -> Said {
                 expected: show(*from),
                 low: 0.0,
                 high: *from,
-                sentence: format!(
-                    "The {what} has been climbing for {days} days, from {} to {}.",
-                    show(*from),
-                    show(*to)
-                ),
+                sentence: if *days > 1 {
+                    format!("The {what} climbed over {days} days, from a usual {} to {}.", show(*from), show(*to))
+                } else {
+                    format!("The {what} rose from a usual {} to {}.", show(*from), show(*to))
+                },
             }
         }
         Fact::Rule { rule, observed, threshold } => Said {
@@ -231,7 +231,7 @@ pub fn say(fact: &Fact) -> Said {
             expected: format!("at most {}", number(*threshold)),
             low: 0.0,
             high: *threshold,
-            sentence: format!("Rule: {rule} ({} against a threshold of {}).", number(*observed), number(*threshold)),
+            sentence: format!("Rule: {rule} ({}; the rule's threshold is {}).", number(*observed), number(*threshold)),
         },
         Fact::Session { channel, ip, start_ms, end_ms, calls, feature, observed, expected } => Said {
             feature: format!("session {}", feature.name),

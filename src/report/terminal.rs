@@ -25,6 +25,9 @@ impl Default for Layout {
 /// Pieces of evidence shown below a story.
 const EVIDENCE_LINES: usize = 3;
 
+/// Smallest share of the evidence that is worth a line.
+const LEAST_SHARE: f64 = 0.05;
+
 /// One night of one organisation: the one-line summary, remarks, and each reported anomaly of it among `anomalies`.
 /// A calm night without remarks is one line.
 pub fn print_night(
@@ -58,7 +61,9 @@ pub fn print_night(
         }
         wrapped(out, &about, 10, layout)?;
         wrapped(out, &clip(&a.story, 1_000), 10, layout)?;
-        for e in a.evidence.iter().take(EVIDENCE_LINES) {
+        // What the story says already is not said again; `explain` shows all of it.
+        let rest = a.evidence.iter().filter(|e| e.contribution >= LEAST_SHARE && !a.story.contains(&e.sentence));
+        for e in rest.take(EVIDENCE_LINES) {
             let line = format!("{} ({}, {})", clip(&e.sentence, 400), e.family.name(), words::percent(e.contribution));
             wrapped_after(out, "          - ", &line, layout)?;
         }

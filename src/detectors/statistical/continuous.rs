@@ -5,6 +5,9 @@ use crate::baseline::user::{CONTINUOUS, scale};
 use crate::detectors::{Detector, Fact, Findings, Slot, UserDay};
 use crate::features::catalog::{Family, user_day as f};
 
+/// Fewest calls for features of the times between them.
+const MIN_CALLS_FOR_GAPS: f64 = 5.0;
+
 /// Entropies, spans, gaps, sizes and the logarithm of volumes.
 #[derive(Debug)]
 pub struct Continuous;
@@ -40,6 +43,10 @@ impl Detector for Continuous {
         let (season, surge) = (s.user.season(s.day.date, s.priors()), &s.surge.counts);
         for (i, &(column, log, floor)) in CONTINUOUS.iter().enumerate() {
             let raw = s.x()[column];
+            // Times between calls mean something from a handful of calls on.
+            if matches!(column, f::MEDIAN_GAP_MS | f::MAX_GAP_MS | f::BURSTINESS) && s.x()[f::CALLS] < MIN_CALLS_FOR_GAPS {
+                continue;
+            }
             let mut x = scale(raw, log);
             if column == f::CALLS {
                 // Volume relative to the weekday and to what moved for everyone.
@@ -55,7 +62,15 @@ impl Detector for Continuous {
                 p = p.with_noise(1.2 / (1.0 + s.x()[f::CALLS]).sqrt());
             }
             let ln_p = p.ln_two_sided(x);
-            let back = |v: f64| if log { v.exp_m1().max(0.0) } else { v };
+            // Back to the feature's own scale and into its range.
+            let unit = f::FEATURES[column].unit;
+            let (least, most) = match unit {
+                "-1..1" => (-1.0, 1.0),
+                "share" => (0.0, 1.0),
+                "minute of day" => (0.0, 1439.0),
+                _ => (0.0, f64::MAX),
+            };
+            let back = |v: f64| (if log { v.exp_m1() } else { v }).clamp(least, most);
             out.put(base + i, ln_p, || Fact::Level {
                 feature: &f::FEATURES[column],
                 observed: raw,

@@ -74,7 +74,7 @@ impl Detector for Trends {
         let (sum, days) = cusum(recent.iter().enumerate().map(|(i, r)| z(if i == last { r.0 / surge } else { r.0 })));
         if z(today.0 / surge) > 1.0 {
             out.put_score(base + 1, sum, || Fact::Trend {
-                what: "calls",
+                what: "number of calls",
                 from: mean.exp_m1(),
                 to: today.0,
                 days,
