@@ -51,9 +51,9 @@ pub(super) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>> {
 }
 
 fn source(path: &Path, name: PathBuf) -> Source {
-    let text = name.to_string_lossy().to_lowercase();
-    let gzip = text.ends_with(".csv.gz");
-    Source { path: path.to_owned(), other: !gzip && !text.ends_with(".csv"), name, gzip }
+    let has = |path: &Path, end: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(end));
+    let gzip = has(&name, "gz") && name.file_stem().is_some_and(|stem| has(Path::new(stem), "csv"));
+    Source { path: path.to_owned(), other: !gzip && !has(&name, "csv"), name, gzip }
 }
 
 fn walk(root: &Path, folder: &Path, found: &mut Vec<Source>) -> Result<()> {
@@ -153,7 +153,7 @@ impl Records {
             let read = read.map_err(|e| Error::io(Kind::Input, "read", &self.path, e))?;
             quotes += memchr::memchr_iter(b'"', &self.record[from..]).count();
             // A line that ends inside quotes goes on.
-            if read == 0 || quotes % 2 == 0 {
+            if read == 0 || quotes.is_multiple_of(2) {
                 break;
             }
             if self.record.len() > RECORD_LIMIT {

@@ -163,7 +163,7 @@ fn test_chunks(stage: &mut Stage) {
         let at = stage.local(0, from + 1.0 + 180.0 * i as f64 / n as f64);
         // Chunks grow: each later query has more pages.
         let pages = 1 + i / 6;
-        stage.page(guise, (at, at + pages as i64 * 4_000), pages, &objects[..1 + (i % 2) as usize], |_, _| address);
+        stage.page(guise, (at, at + pages as i64 * 4_000), pages, &objects[..=(i % 2) as usize], |_, _| address);
     }
     let day = stage.span - 1;
     loader(stage, day, 5.0);

@@ -71,8 +71,14 @@ impl Call {
         use Call as C;
         match self {
             C::ApexRest => Family::ApexRest,
-            C::JobCreate | C::JobPoll | C::JobResult | C::JobDelete => Family::Bulk,
-            C::IngestCreate | C::IngestUpload | C::IngestClose | C::IngestPoll => Family::Bulk,
+            C::JobCreate
+            | C::JobPoll
+            | C::JobResult
+            | C::JobDelete
+            | C::IngestCreate
+            | C::IngestUpload
+            | C::IngestClose
+            | C::IngestPoll => Family::Bulk,
             _ if self.soap_method().is_some() => Family::Soap,
             _ => Family::Rest,
         }
@@ -154,7 +160,7 @@ impl Call {
             C::QueryMore => {
                 out.extend_from_slice(b"query/");
                 // Pages of one query share the locator and differ in the row at which they start.
-                write_id18(out, b"01g", part >> 12);
+                write_id18(out, *b"01g", part >> 12);
                 out.push(b'-');
                 write_number(out, 2000 * ((part & 0xFFF) + 1));
             }
@@ -184,18 +190,18 @@ impl Call {
             }
             C::Report => {
                 out.extend_from_slice(b"analytics/reports/");
-                write_id18(out, b"00O", part);
+                write_id18(out, *b"00O", part);
             }
             C::ToolingQuery => out.extend_from_slice(b"tooling/query"),
             C::ToolingGet => {
                 out.extend_from_slice(b"tooling/");
                 object(out, b"/");
-                write_id18(out, b"01p", part);
+                write_id18(out, *b"01p", part);
             }
             C::JobCreate => out.extend_from_slice(b"jobs/query"),
             C::JobPoll | C::JobResult | C::JobDelete => {
                 out.extend_from_slice(b"jobs/query/");
-                write_id18(out, b"750", part);
+                write_id18(out, *b"750", part);
                 if self == C::JobResult {
                     out.extend_from_slice(b"/results");
                 }
@@ -203,7 +209,7 @@ impl Call {
             C::IngestCreate => out.extend_from_slice(b"jobs/ingest"),
             C::IngestUpload | C::IngestClose | C::IngestPoll => {
                 out.extend_from_slice(b"jobs/ingest/");
-                write_id18(out, b"750", part);
+                write_id18(out, *b"750", part);
                 if self == C::IngestUpload {
                     out.extend_from_slice(b"/batches");
                 }
@@ -213,23 +219,23 @@ impl Call {
     }
 }
 
-fn key_prefix(entity: &str) -> &'static [u8; 3] {
+fn key_prefix(entity: &str) -> [u8; 3] {
     match entity {
-        "Account" => b"001",
-        "Contact" => b"003",
-        "Lead" => b"00Q",
-        "Opportunity" => b"006",
-        "Task" => b"00T",
-        "Event" => b"00U",
-        "Case" => b"500",
-        "User" => b"005",
-        _ => b"a0B",
+        "Account" => *b"001",
+        "Contact" => *b"003",
+        "Lead" => *b"00Q",
+        "Opportunity" => *b"006",
+        "Task" => *b"00T",
+        "Event" => *b"00U",
+        "Case" => *b"500",
+        "User" => *b"005",
+        _ => *b"a0B",
     }
 }
 
-fn write_id18(out: &mut Vec<u8>, prefix: &[u8; 3], number: u64) {
+fn write_id18(out: &mut Vec<u8>, prefix: [u8; 3], number: u64) {
     let mut id = [0_u8; 15];
-    id[..3].copy_from_slice(prefix);
+    id[..3].copy_from_slice(&prefix);
     id[3..].copy_from_slice(&base62(number));
     id[3..7].copy_from_slice(b"5e00");
     out.extend_from_slice(&id);

@@ -145,13 +145,11 @@ impl<'a> Pen<'a> {
     }
 
     fn server(&mut self, slot: u64) -> Address {
-        match self.routine.hosts.server(slot, self.day) {
-            Some(address) => address,
-            None => {
-                let place = self.place();
-                self.world.person_address(self.user, self.day, place, &mut self.dice)
-            }
+        if let Some(address) = self.routine.hosts.server(slot, self.day) {
+            return address;
         }
+        let place = self.place();
+        self.world.person_address(self.user, self.day, place, &mut self.dice)
     }
 
     /// Where a person works from, by routine.
@@ -204,7 +202,9 @@ impl<'a> Pen<'a> {
         if bits & 0xFF != 0 || self.request == 0 {
             self.request = u128::from(bits) << 64 | u128::from(low);
         }
-        let flags = if low % 100 == 0 { BLANK_NAME } else { 0 } | if low >> 16 & 0x7F == 0 { UNCOUNTED } else { 0 };
+        let blank = if low.is_multiple_of(100) { BLANK_NAME } else { 0 };
+        let uncounted = if (low >> 16).is_multiple_of(128) { UNCOUNTED } else { 0 };
+        let flags = blank | uncounted;
         let failed = self.error_rate > 0.0 && self.dice.chance(self.error_rate);
         let status = if failed { self.error(call) } else { call.ok() };
         let internal = self.routine.internal > 0.0 && self.dice.chance(self.routine.internal);

@@ -1,4 +1,4 @@
-//! Random draws of the simulator: one ChaCha stream per unit of work, and the few distributions that logs need.
+//! Random draws of the simulator: one `ChaCha` stream per unit of work, and the few distributions that logs need.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -72,7 +72,8 @@ impl Dice {
     /// A count with this mean and variance `ratio × mean`: negative binomial (a gamma–Poisson mixture) above 1,
     /// Poisson otherwise. API calls are never Poisson, so callers pass 3..=8.
     pub(super) fn count(&mut self, mean: f64, ratio: f64) -> u64 {
-        if !(mean > 1e-9) {
+        // Also true of NaN, which no mean may be.
+        if mean.is_nan() || mean <= 1e-9 {
             return 0;
         }
         let rate = if ratio > 1.0 {
@@ -80,10 +81,7 @@ impl Dice {
         } else {
             mean
         };
-        if !(rate > 1e-9) {
-            return 0;
-        }
-        Poisson::new(rate).map_or(0.0, |poisson| poisson.sample(&mut self.0)) as u64
+        Poisson::new(rate.max(1e-9)).map_or(0.0, |poisson| poisson.sample(&mut self.0)) as u64
     }
 
     /// `mean` rounded up or down at random, so that the expectation is exact.

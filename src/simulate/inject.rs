@@ -229,8 +229,11 @@ impl Story {
             dice: Dice::new(options.seed, "inject", number as u64),
             ended: true,
         };
-        let mut sink =
-            if source.gzip { Sink::Gzip(GzEncoder::new(plain, Compression::default())) } else { Sink::Plain(plain) };
+        let mut sink = if source.gzip {
+            Sink::Gzip(Box::new(GzEncoder::new(plain, Compression::default())))
+        } else {
+            Sink::Plain(plain)
+        };
         let failed = |e| Error::io(Kind::Usage, "write", &path, e);
         copier.out.extend_from_slice(&records.header.bytes);
         copier.ended = records.header.bytes.ends_with(b"\n");
@@ -454,7 +457,7 @@ fn unquote(text: &[u8], out: &mut Vec<u8>) {
 /// Where a copy goes.
 enum Sink {
     Plain(BufWriter<File>),
-    Gzip(GzEncoder<BufWriter<File>>),
+    Gzip(Box<GzEncoder<BufWriter<File>>>),
 }
 
 impl Sink {

@@ -6,7 +6,7 @@
 //! each day ([`script`], [`days`]), write it ([`output`], [`truth`]). [`inject`] plays the same attacks in an archive
 //! that already exists. Everything is a pure function of the options; days are made on all threads.
 //!
-//! Names, ids and addresses are made up: 198.18.0.0/15 and 2001:db8::/32 belong to nobody.
+//! Names, ids and addresses are made up: `198.18.0.0/15` and `2001:db8::/32` belong to nobody.
 
 mod archive;
 mod attacks;
@@ -18,6 +18,7 @@ mod catalog;
 mod days;
 mod dice;
 mod inject;
+mod integrations;
 mod networks;
 mod output;
 mod rows;

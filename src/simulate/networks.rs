@@ -1,6 +1,6 @@
 //! The address space of the simulated world: who owns which block, where, and of what class.
 //!
-//! Everything lies in 198.18.0.0/15 (benchmarking, RFC 2544) and 2001:db8::/32 (documentation, RFC 3849), with
+//! Everything lies in 198.18.0.0/15 (benchmarking, RFC 2544) and `2001:db8::/32` (documentation, RFC 3849), with
 //! autonomous system numbers kept for documentation (RFC 5398). `networks.csv` is this table.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -10,7 +10,7 @@ use super::rows::Address;
 /// A block of addresses with one owner and country.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
-    /// First /24, counted from 198.18.0.0; for IPv6, the third group of 2001:db8:X::/48.
+    /// First /24, counted from 198.18.0.0; for IPv6, the third group of `2001:db8:X::/48`.
     pub first: u16,
     /// Number of /24s, a power of two; 0 for an IPv6 /48.
     pub size: u16,

@@ -295,7 +295,9 @@ fn apply(edit: &Edit, events: &mut Vec<Event>, from: usize, dice: &mut Dice, tal
             }
         }
     }
-    retries.iter().for_each(|e| tallies.count(number, e));
+    for retry in &retries {
+        tallies.count(number, retry);
+    }
     events.append(&mut retries);
 }
 

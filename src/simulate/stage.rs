@@ -195,16 +195,15 @@ impl Stage<'_> {
 
     /// Numbers of the objects with these names.
     pub(super) fn objects(&mut self, names: &[&str]) -> Vec<u16> {
-        names
-            .iter()
-            .map(|name| match self.cast.entities.iter().position(|e| e == name) {
-                Some(n) => n as u16,
-                None => {
-                    self.cast.entities.push((*name).to_owned());
-                    self.cast.entities.len() as u16 - 1
-                }
-            })
-            .collect()
+        let entities = &mut self.cast.entities;
+        let mut number = |name: &str| {
+            let known = entities.iter().position(|e| e == name);
+            known.unwrap_or_else(|| {
+                entities.push(name.to_owned());
+                entities.len() - 1
+            }) as u16
+        };
+        names.iter().map(|name| number(name)).collect()
     }
 
     /// Addresses of rented servers, `n` spread over so many countries.

@@ -85,7 +85,9 @@ fn marginals_match_a_published_audit_of_a_real_file() {
                 |keep: &dyn Fn(&Row) -> bool| rows.iter().filter(|r| keep(r)).count() as f64 / rows.len() as f64;
             let is = |column: &'static str, value: &'static str| share(&move |r| r.get(column) == value);
             let mut users: BTreeMap<&str, usize> = BTreeMap::new();
-            rows.iter().for_each(|r| *users.entry(r.get("USER_ID")).or_default() += 1);
+            for row in &rows {
+                *users.entry(row.get("USER_ID")).or_default() += 1;
+            }
             let mut largest: Vec<usize> = users.values().copied().collect();
             largest.sort_unstable_by(|a, b| b.cmp(a));
             let hour = |r: &Row| (r.ms().rem_euclid(MS_PER_DAY) / 3_600_000) as usize;
@@ -203,7 +205,9 @@ fn every_scenario_agrees(level: &str) {
     for row in rows(&out, |name| name >= first.as_str()) {
         seen.entry(row.user()).or_default().push(row.ms());
     }
-    seen.values_mut().for_each(|times| times.sort_unstable());
+    for times in seen.values_mut() {
+        times.sort_unstable();
+    }
     for deed in truth["scenarios"].as_array().unwrap() {
         let id = deed["id"].as_str().unwrap();
         let mine: Vec<_> = labels.iter().filter(|l| l.3 == id).collect();
@@ -295,7 +299,9 @@ fn a_shifted_run_has_the_same_calls_at_other_hours() {
 fn the_constant_request_id_is_on_every_stolen_page() {
     let (with, without) = with_and_without("S18@medium");
     let mut ids: BTreeMap<&str, usize> = BTreeMap::new();
-    with.iter().for_each(|r| *ids.entry(r.get("REQUEST_ID")).or_default() += 1);
+    for row in &with {
+        *ids.entry(row.get("REQUEST_ID")).or_default() += 1;
+    }
     let most = *ids.values().max().unwrap();
     assert!(most > 3_000 && most + without.len() == with.len(), "{most} of {} and {}", with.len(), without.len());
 }
@@ -434,8 +440,8 @@ fn injection_keeps_every_row_and_the_shape_of_the_archive() {
     let archive = old_archive(folder.path());
     let options = small(9, "S2@high,S4@medium,S10@low,S11@high,S16@high,B9@medium");
     let (one, two) = (folder.path().join("one"), folder.path().join("two"));
-    let summary = on_threads(1, || inject(&[archive.clone()], &options, &one, &mut |_| {}).unwrap());
-    on_threads(2, || inject(&[archive.clone()], &options, &two, &mut |_| {}).unwrap());
+    let summary = on_threads(1, || inject(std::slice::from_ref(&archive), &options, &one, &mut |_| {}).unwrap());
+    on_threads(2, || inject(std::slice::from_ref(&archive), &options, &two, &mut |_| {}).unwrap());
     assert!(files(&one) == files(&two));
     assert_eq!((summary.scenarios, summary.skipped.len()), (6, 0));
     let (before, after) = (files(&archive), files(&one.join("events")));
@@ -444,13 +450,15 @@ fn injection_keeps_every_row_and_the_shape_of_the_archive() {
     for (name, old) in &before {
         let count = |bytes: &[u8]| {
             let mut lines: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
-            bytes.split_inclusive(|b| *b == b'\n').for_each(|l| *lines.entry(l.to_vec()).or_default() += 1);
+            for line in bytes.split_inclusive(|b| *b == b'\n') {
+                *lines.entry(line.to_vec()).or_default() += 1;
+            }
             lines
         };
         let (old, new) = (count(old), count(&after[name]));
         assert!(old.iter().all(|(line, n)| new.get(line).is_some_and(|m| m >= n)), "{}", name.display());
         for line in new.keys().filter(|l| !old.contains_key(*l)) {
-            assert!(line.ends_with(b"\r\n") && line.iter().filter(|b| **b == b',').count() == 17);
+            assert!(line.ends_with(b"\r\n") && memchr::memchr_iter(b',', line).count() == 17);
             added += 1;
         }
     }
