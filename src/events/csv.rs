@@ -15,15 +15,15 @@ pub(super) const PADDING: usize = 64;
 
 /// One field of a record: the bytes between its commas or quotes, and whether quotes are doubled inside.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RawField {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) doubled: bool,
+pub(crate) struct RawField {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) doubled: bool,
 }
 
 /// How a walk over one record ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Walk {
+pub(crate) enum Walk {
     /// The record ends before `next`. If not well formed, its fields mean nothing.
     Record { next: usize, well_formed: bool },
     /// The bytes end within the record and more are to come.
@@ -32,7 +32,7 @@ pub(super) enum Walk {
 
 /// Walks the record that begins at `start`. `complete` says that nothing follows `bytes`; a quoted field longer than
 /// `limit` counts as one that never closes.
-pub(super) fn walk(
+pub(crate) fn walk(
     bytes: &[u8],
     start: usize,
     complete: bool,
@@ -106,7 +106,7 @@ fn malformed(bytes: &[u8], start: usize, complete: bool) -> Walk {
 }
 
 /// A field's text, quotes undone.
-pub(super) fn unescape(text: &[u8], into: &mut Vec<u8>) {
+pub(crate) fn unescape(text: &[u8], into: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(i) = memchr(b'"', rest) {
         into.extend_from_slice(&rest[..=i]);
@@ -140,7 +140,7 @@ pub(super) struct Records<'a> {
 /// Parses a block.
 pub(super) fn parse(records: Records<'_>, plan: &Plan<'_>) -> Result<Parsed, TooLong> {
     let text = &records.padded[..records.len];
-    let clean = memchr(0, text).is_none() && std::str::from_utf8(text).is_ok();
+    let clean = !contains(text, 0) && std::str::from_utf8(text).is_ok();
     let mut parser = Parser {
         store: Store { block: records.padded, arena: Vec::new() },
         tile: Tile::default(),
@@ -269,11 +269,20 @@ fn damage(row: &[u8]) -> Option<Reason> {
     }
 }
 
+/// Whether a byte occurs in a whole block. Where it hardly ever does, this beats a search for its place.
+pub(super) fn contains(bytes: &[u8], needle: u8) -> bool {
+    bytes.chunks(128).any(|chunk| chunk.iter().fold(0, |any, b| any | u8::from(*b == needle)) != 0)
+}
+
 /// One bit per byte of the chunk: comma or end of line.
 #[inline]
 fn separators(chunk: &[u8; 64]) -> u64 {
-    // The comparison compiles to vector instructions; each multiplication gathers eight 0/1 bytes into eight bits.
-    let hits: [u8; 64] = std::array::from_fn(|i| u8::from(chunk[i] == b',') | u8::from(chunk[i] == b'\n'));
+    let mut hits = [0_u8; 64];
+    #[expect(clippy::needless_range_loop, reason = "this form compiles to vector comparisons, an iterator here does not")]
+    for i in 0..64 {
+        hits[i] = u8::from(chunk[i] == b',') | u8::from(chunk[i] == b'\n');
+    }
+    // Each multiplication gathers eight 0/1 bytes into eight bits.
     let mut bits = 0;
     for (i, word) in hits.chunks_exact(8).enumerate() {
         let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));

@@ -8,7 +8,7 @@ pub mod action;
 pub mod batch;
 mod cloudtrail;
 mod columns;
-mod csv;
+pub(crate) mod csv;
 mod decompress;
 mod interner;
 mod json;

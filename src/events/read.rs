@@ -284,12 +284,19 @@ fn bind<'p>(path: &Path, profile: &'p Profile, header: &[String], stats: &mut Re
     Ok(Plan::new(profile, header.len(), roles))
 }
 
-/// Column names for a message: escaped, the first twenty, none longer than 40 characters.
+/// Column names for a message: the first twenty, none longer than 40 characters. A file without a header has a row of
+/// data there, so that only what looks like a name is shown.
 fn listing(header: &[String]) -> String {
-    let shown: Vec<String> =
-        header.iter().take(20).map(|n| n.chars().take(40).collect::<String>().escape_debug().to_string()).collect();
-    let more = if header.len() > 20 { format!(" and {} more", header.len() - 20) } else { String::new() };
-    format!("{}{more}", shown.join(", "))
+    let is_name = |n: &&String| {
+        n.starts_with(|c: char| c.is_ascii_alphabetic())
+            && n.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b' '))
+    };
+    let names: Vec<String> = header.iter().filter(is_name).take(20).map(|n| n.chars().take(40).collect()).collect();
+    match header.len() - names.len() {
+        0 => names.join(", "),
+        others if names.is_empty() => format!("{others} others"),
+        others => format!("{} and {others} others", names.join(", ")),
+    }
 }
 
 #[cfg(feature = "frame")]
@@ -541,3 +548,7 @@ impl<'c, T> Collector<'c, T> {
         self.stats.missing_columns.sort_unstable();
     }
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

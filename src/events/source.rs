@@ -286,3 +286,93 @@ fn is_manifest(path: &Path) -> bool {
     let beside = DATA_SUFFIXES.iter().any(|s| *s != ".json" && Path::new(&format!("{stem}{s}")).is_file());
     beside && matches!(read_manifest(path), Ok(Some(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
+    fn names(dir: &tempfile::TempDir, patterns: &[&str]) -> Vec<String> {
+        let paths: Vec<String> = patterns.iter().map(|p| format!("{}/{p}", dir.path().display())).collect();
+        discover(&paths)
+            .unwrap()
+            .iter()
+            .map(|f| f.path.strip_prefix(dir.path()).unwrap().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    const DAILY: &str = r#"{"Id":"0ATVS000003zTTF","Interval":"Daily","LogDate":"2026-04-21T00:00:00.000+0000","CreatedDate":"2026-04-22T03:12:00.000+0000","Sequence":0}"#;
+
+    #[test]
+    fn folders_are_read_whole_and_only_for_data() {
+        let dir = tree(&[
+            ("b/2.csv", ""),
+            ("b/1.csv.gz", ""),
+            ("a/x.jsonl", ""),
+            ("a/.hidden.csv", ""),
+            (".git/y.csv", ""),
+            ("a/z.csv.part", ""),
+            ("a/z.csv.tmp", ""),
+            ("a/README.txt", ""),
+            ("b/2.csv.json", DAILY),
+            ("c/3.csv", ""),
+            ("c/3.json", DAILY),
+            ("c/4.csv", ""),
+            ("c/4.json", r#"{"user":"data, not a manifest"}"#),
+            ("c/trail.json", "{}"),
+        ]);
+        let all = ["a/x.jsonl", "b/1.csv.gz", "b/2.csv", "c/3.csv", "c/4.csv", "c/4.json", "c/trail.json"];
+        assert_eq!(names(&dir, &[""]), all);
+        assert_eq!(names(&dir, &["c/*.csv", "c/3.csv", "b/../c/3.csv"]).len(), 2, "each file once");
+        assert_eq!(names(&dir, &["b/*"]), ["b/1.csv.gz", "b/2.csv"]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_input_error() {
+        let dir = tree(&[("a.csv", "")]);
+        for missing in ["no.csv", "no/", "*.parquet", "[", "a.csv/x"] {
+            let error = discover(&[format!("{}/{missing}", dir.path().display())]).unwrap_err();
+            assert_eq!(error.kind(), Kind::Input, "{missing}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_says_what_a_file_covers() {
+        let dir = tree(&[("x.csv", ""), ("x.csv.json", DAILY), ("bad.csv", ""), ("bad.csv.json", "{]")]);
+        let file = SourceFile::at(&dir.path().join("x.csv")).unwrap();
+        assert_eq!((file.kind, file.date), (SourceKind::Daily, Some("2026-04-21".parse().unwrap())));
+        assert_eq!(file.created.as_deref(), Some("2026-04-22T03:12:00.000Z"));
+        assert_eq!((file.sequence, file.id.as_deref()), (Some(0), Some("0ATVS000003zTTF4A2")));
+        assert_eq!(SourceFile::at(&dir.path().join("bad.csv")).unwrap_err().kind(), Kind::Input);
+    }
+
+    #[test]
+    fn salesforce_names_say_what_a_file_covers() {
+        use SourceKind::{Daily, Hourly, Unknown};
+        for (name, kind, date) in [
+            ("ApiTotalUsage_20260421_0ATVS000003zTTF.csv", Daily, "2026-04-21"),
+            ("ApiTotalUsage_20260421_0ATVS000003zTTF4A2.csv.gz", Daily, "2026-04-21"),
+            ("ApiTotalUsage_2026042113_0ATVS000003zTTF.csv", Hourly, "2026-04-21"),
+            ("2026-04-21T13:00:00.000+0000_ApiTotalUsage_0ATVS000003zTTF.csv", Hourly, "2026-04-21"),
+            ("2026-04-21T00:00:00.000+0000_ApiTotalUsage_0ATVS000003zTTF.csv", Unknown, "2026-04-21"),
+            ("2026-04-21_ApiTotalUsage_0ATVS000003zTTF.csv", Unknown, "2026-04-21"),
+            ("ApiTotalUsage_20261321_0ATVS000003zTTF.csv", Unknown, ""),
+            ("ApiTotalUsage_2026042199_0ATVS000003zTTF.csv", Unknown, ""),
+            ("ApiTotalUsage_20260421_xyz.csv", Unknown, ""),
+            ("é_ApiTotalUsage_0ATVS000003zTTF.csv", Unknown, ""),
+            ("events.csv", Unknown, ""),
+        ] {
+            let file = SourceFile::at(Path::new(name)).unwrap();
+            assert_eq!((file.kind, file.date.map(|d| d.to_string()).unwrap_or_default().as_str()), (kind, date), "{name}");
+        }
+    }
+}

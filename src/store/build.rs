@@ -142,7 +142,7 @@ impl Builder<'_> {
             org_id: id.org.clone(),
             date: id.date,
             feature_schema: feature_schema(),
-            enrichment: self.enricher.digest(),
+            enrichment: self.enricher.digest().to_owned(),
             archive,
             session_gap_minutes: gap,
             events: events.len() as u64,
