@@ -251,7 +251,7 @@ impl<'e> Day<'e> {
             })
             .collect();
         let addresses: Vec<&str> = ips.iter().collect();
-        let found: Vec<Place> = addresses.par_iter().map(|ip| place(ip)).collect();
+        let found: Vec<Place> = addresses.par_iter().map(|ip| described(place(ip))).collect();
         let networks = Texts::sorted(found.iter().map(|p| p.network.as_str()));
         let countries = Texts::sorted(found.iter().map(|p| p.country.as_str()));
         let asns = Texts::sorted(found.iter().map(|p| p.asn.as_str()));
@@ -396,6 +396,19 @@ pub(super) fn grouped(rows: &[Row], groups: usize, group: impl Fn(&Row) -> u32) 
         *slot += 1;
     }
     (order, ends)
+}
+
+/// A missing address and the source's own internal one are places too: a user who is always there has a country that
+/// is always the same.
+fn described(mut place: Place) -> Place {
+    if matches!(place.class.as_str(), "blank" | "internal") {
+        for text in [&mut place.network, &mut place.country] {
+            if text.is_empty() {
+                text.clone_from(&place.class);
+            }
+        }
+    }
+    place
 }
 
 /// Parts of a multi-valued object name.

@@ -27,8 +27,8 @@ fn frame(calls: &[Call], keys: &[String]) -> LazyFrame {
         "user" => field(Field::User),
         "ms" => calls.iter().map(|c| c.ms).collect::<Vec<_>>(),
         "ip" => field(Field::ClientIp),
-        "network" => text(&|c| place(c.get(Field::ClientIp)).network),
-        "country" => text(&|c| place(c.get(Field::ClientIp)).country),
+        "network" => text(&|c| or_blank(c, place(c.get(Field::ClientIp)).network)),
+        "country" => text(&|c| or_blank(c, place(c.get(Field::ClientIp)).country)),
         "asn" => text(&|c| place(c.get(Field::ClientIp)).asn),
         "class" => text(&|c| place(c.get(Field::ClientIp)).class),
         "app" => text(&app),
@@ -47,6 +47,10 @@ fn frame(calls: &[Call], keys: &[String]) -> LazyFrame {
     )
     .unwrap()
     .lazy()
+}
+
+fn or_blank(call: &Call, text: String) -> String {
+    if call.get(Field::ClientIp).is_empty() { "blank".to_owned() } else { text }
 }
 
 fn first(texts: &[&str]) -> String {

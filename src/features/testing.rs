@@ -85,8 +85,7 @@ pub(crate) fn events(calls: &[Call]) -> Events {
 pub(crate) fn place(ip: &str) -> Place {
     let last = ip.bytes().last().unwrap_or(b'0') - b'0';
     if ip.is_empty() {
-        let blank = || "blank".to_owned();
-        return Place { network: blank(), country: blank(), class: blank(), ..Place::default() };
+        return Place { class: "blank".to_owned(), ..Place::default() };
     }
     Place {
         network: ip.rsplit_once('.').map_or(ip, |(net, _)| net).to_owned(),

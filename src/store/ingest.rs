@@ -103,7 +103,7 @@ impl Store {
             names.sort_unstable();
             names.dedup();
         }
-        let jobs = self.jobs(incoming, &mut buffers, archive, &enricher.digest(), &mut report)?;
+        let jobs = self.jobs(incoming, &mut buffers, archive, enricher.digest(), &mut report)?;
         for (digest, rows) in &quarantine {
             self.write_quarantine(digest, Some(digest), rows)?;
         }

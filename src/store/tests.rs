@@ -347,6 +347,24 @@ fn without_an_archive_the_same_files_change_nothing_and_others_are_refused() {
 }
 
 #[test]
+fn another_network_table_rebuilds_every_date_from_the_archive() {
+    let lab = Lab::new();
+    let (store, expected) = (lab.store("s"), lab.store("expected"));
+    let (a, b) = (lab.file("a.csv", &spread_calls(1, 90)), lab.file("b.csv", &[Call::at(0)]));
+    ingest(&store, std::slice::from_ref(&a));
+    let mut settings = Settings::default();
+    settings.enrich.corporate_ranges = vec!["10.0.0.0/8".to_owned()];
+    let profile = Profile::load("generic").unwrap();
+    let report = store.ingest(std::slice::from_ref(&b), &profile, &settings, true, &|_| ()).unwrap();
+    assert_eq!(report.partitions_written, 6, "also dates without a new file");
+    expected.ingest(&[a, b], &profile, &settings, true, &|_| ()).unwrap();
+    assert_same(&expected, &store, "rebuilt");
+    let corporate = crate::features::catalog::user_day::CORPORATE_CALLS;
+    let users = store.load(&id("o", 0)).unwrap().user_day;
+    assert!((0..users.len()).any(|row| users.get(row, corporate) > 0.0));
+}
+
+#[test]
 fn a_file_that_cannot_be_read_leaves_the_store_as_it_was() {
     let lab = Lab::new();
     let store = lab.store("s");
