@@ -59,7 +59,7 @@ impl Document {
                     at += 1;
                 }
                 (Self::List { .. }, b',') | (Self::AfterList, b',' | b':') => at += 1,
-                (Self::List { .. }, b'}' | b':') => return Err("the JSON document is damaged"),
+                (Self::List { .. }, b'}' | b':') | (Self::AfterList, b']') => return Err("the JSON document is damaged"),
                 (Self::AfterList, b'}') => {
                     *self = Self::Start;
                     at += 1;
@@ -492,7 +492,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_records_is_refused() {
-        for text in [r#"{"Records":5}"#, r#"{"Records":{"a":1}}"#, r#"{"a":1}"#, "7", r"{]", r#"{"a" 1}"#, "[}"] {
+        for text in [r#"{"Records":5}"#, r#"{"Records":{"a":1}}"#, r#"{"a":1}"#, "7", r"{]", r#"{"a" 1}"#, "[}", r#"{"Records":[]]"#] {
             assert!(elements(text).is_err(), "{text}");
         }
     }

@@ -29,3 +29,6 @@ pub use profile::Profile;
 pub use quarantine::{QuarantineRow, Reason};
 pub use read::{ReadStats, read, read_map};
 pub use source::{SourceFile, SourceKind, discover};
+
+#[cfg(test)]
+mod corpus_tests;

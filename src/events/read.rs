@@ -207,10 +207,10 @@ fn is_json_name(path: &Path) -> bool {
 /// Takes the header record off the front of `carry`, reading on if it is longer. `None` if the file has no text.
 fn header(input: &mut Input, carry: &mut Vec<u8>, line_bytes: usize) -> Result<Option<Vec<String>>> {
     let mut ended = carry.len() < HEAD_BYTES - BOM.len();
-    let blank = carry.iter().take_while(|b| b.is_ascii_whitespace()).count();
-    carry.drain(..blank);
     loop {
-        if carry.is_empty() {
+        let blank = carry.iter().take_while(|b| b.is_ascii_whitespace()).count();
+        carry.drain(..blank);
+        if carry.is_empty() && ended {
             return Ok(None);
         }
         let mut names = Vec::new();
@@ -224,27 +224,29 @@ fn header(input: &mut Input, carry: &mut Vec<u8>, line_bytes: usize) -> Result<O
             }
             names.push(String::from_utf8_lossy(&text).trim().to_owned());
         });
-        match walked {
-            Walk::Record { next, .. } => {
-                carry.drain(..next);
-                return Ok(Some(names));
-            }
-            Walk::More if carry.len() > line_bytes => {
-                return Err(too_long(input.path(), 0, carry.len(), line_bytes));
-            }
-            Walk::More => {
-                let from = carry.len();
-                carry.resize(from + HEAD_BYTES, 0);
-                let read = input.fill(&mut carry[from..])?;
-                ended = read < HEAD_BYTES;
-                carry.truncate(from + read);
-            }
+        if let Walk::Record { next, .. } = walked {
+            carry.drain(..next);
+            return Ok(Some(names));
         }
+        if carry.len() > line_bytes {
+            return Err(too_long(input.path(), 0, carry.len(), line_bytes));
+        }
+        let from = carry.len();
+        carry.resize(from + HEAD_BYTES, 0);
+        let read = input.fill(&mut carry[from..])?;
+        ended = read < HEAD_BYTES;
+        carry.truncate(from + read);
     }
 }
 
 /// Binds the profile's columns to a header by name, whatever the case.
 fn bind<'p>(path: &Path, profile: &'p Profile, header: &[String], stats: &mut ReadStats) -> Result<Plan<'p>> {
+    if header.iter().any(|name| name.contains('\r')) {
+        return Err(Error::new(
+            Kind::Input,
+            format!("{}: expected lines that end with LF or CRLF, found CR alone", path.display()),
+        ));
+    }
     let mut used = vec![false; header.len()];
     let mut roles = Vec::new();
     for binding in &profile.bindings {
