@@ -1,4 +1,4 @@
-//! CloudTrail's own rules: what its error codes, event names, user agents and identities mean in canonical terms.
+//! `CloudTrail`'s own rules: what its error codes, event names, user agents and identities mean in canonical terms.
 
 use std::borrow::Cow;
 

@@ -1,6 +1,5 @@
 //! JSON: the elements of a document, and from a record to the cells of the paths that a profile names.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -59,7 +58,9 @@ impl Document {
                     at += 1;
                 }
                 (Self::List { .. }, b',') | (Self::AfterList, b',' | b':') => at += 1,
-                (Self::List { .. }, b'}' | b':') | (Self::AfterList, b']') => return Err("the JSON document is damaged"),
+                (Self::List { .. }, b'}' | b':') | (Self::AfterList, b']') => {
+                    return Err("the JSON document is damaged");
+                }
                 (Self::AfterList, b'}') => {
                     *self = Self::Start;
                     at += 1;
@@ -199,7 +200,7 @@ impl Paths {
         (root, Plan::new(profile, width, roles))
     }
 
-    fn at<'k>(&mut self, keys: &mut dyn Iterator<Item = &'k str>) -> &mut Self {
+    fn at(&mut self, keys: &mut dyn Iterator<Item = &str>) -> &mut Self {
         let Some(key) = keys.next() else { return self };
         let known = self.children.iter().position(|(k, _)| k.eq_ignore_ascii_case(key));
         let index = known.unwrap_or_else(|| {
@@ -238,11 +239,54 @@ impl Row<'_, '_> {
     }
 }
 
+impl Row<'_, '_> {
+    fn note_unknown(&mut self, key: &str) {
+        if self.unknown.len() < UNKNOWN_KEYS
+            && key.len() <= UNKNOWN_KEY_BYTES
+            && !self.profile.is_known_unused(key)
+            && !self.unknown.contains(key)
+        {
+            self.unknown.insert(key.to_owned());
+        }
+    }
+}
+
 /// Reads one value at a place of the tree.
 struct Place<'p, 'r, 'a, 'b> {
     paths: &'p Paths,
     row: &'r mut Row<'a, 'b>,
     is_root: bool,
+}
+
+/// Reads a key: the place below it, if any path goes there.
+struct Key<'p, 'r, 'a, 'b> {
+    paths: &'p Paths,
+    row: &'r mut Row<'a, 'b>,
+    note_unknown: bool,
+}
+
+impl<'de, 'p> DeserializeSeed<'de> for Key<'p, '_, '_, '_> {
+    type Value = Option<&'p Paths>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'p> Visitor<'_> for Key<'p, '_, '_, '_> {
+    type Value = Option<&'p Paths>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        let child = self.paths.child(key);
+        if child.is_none() && self.note_unknown {
+            self.row.note_unknown(key);
+        }
+        Ok(child)
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Place<'_, '_, '_, '_> {
@@ -290,23 +334,15 @@ impl<'de> Visitor<'de> for Place<'_, '_, '_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
-            match self.paths.child(&key) {
-                Some(paths) => map.next_value_seed(Place { paths, row: self.row, is_root: false })?,
-                None => {
-                    if self.is_root
-                        && self.row.unknown.len() < UNKNOWN_KEYS
-                        && key.len() <= UNKNOWN_KEY_BYTES
-                        && !self.row.profile.is_known_unused(&key)
-                        && !self.row.unknown.contains(key.as_ref())
-                    {
-                        self.row.unknown.insert(key.into_owned());
-                    }
-                    map.next_value::<IgnoredAny>()?;
-                }
+        let Self { paths, row, is_root } = self;
+        loop {
+            let found = map.next_key_seed(Key { paths, row, note_unknown: is_root })?;
+            match found {
+                None => return Ok(()),
+                Some(Some(paths)) => map.next_value_seed(Place { paths, row, is_root: false })?,
+                Some(None) => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
@@ -492,7 +528,16 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_records_is_refused() {
-        for text in [r#"{"Records":5}"#, r#"{"Records":{"a":1}}"#, r#"{"a":1}"#, "7", r"{]", r#"{"a" 1}"#, "[}", r#"{"Records":[]]"#] {
+        for text in [
+            r#"{"Records":5}"#,
+            r#"{"Records":{"a":1}}"#,
+            r#"{"a":1}"#,
+            "7",
+            r"{]",
+            r#"{"a" 1}"#,
+            "[}",
+            r#"{"Records":[]]"#,
+        ] {
             assert!(elements(text).is_err(), "{text}");
         }
     }

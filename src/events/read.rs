@@ -218,9 +218,9 @@ fn header(input: &mut Input, carry: &mut Vec<u8>, line_bytes: usize) -> Result<O
             let mut text = Vec::new();
             let raw = &carry[field.start..field.end];
             if field.doubled {
-                csv::unescape(raw, &mut text)
+                csv::unescape(raw, &mut text);
             } else {
-                text.extend_from_slice(raw)
+                text.extend_from_slice(raw);
             }
             names.push(String::from_utf8_lossy(&text).trim().to_owned());
         });

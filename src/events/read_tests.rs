@@ -1,5 +1,7 @@
 //! Reading whole files: what every format and profile yields, and that blocks and threads change nothing.
 
+use std::fmt::Write;
+
 use super::*;
 use crate::events::batch::Field;
 
@@ -9,8 +11,10 @@ fn write(dir: &tempfile::TempDir, name: &str, bytes: &[u8]) -> std::path::PathBu
     path
 }
 
-/// Everything that a file yields, as text, and its statistics.
-fn rows(path: &Path, profile: &Profile, tuning: Tuning) -> Result<(Vec<String>, Vec<(u64, &'static str)>, ReadStats)> {
+/// Everything that a file yields: events as text, bad rows, statistics.
+type Yield = (Vec<String>, Vec<(u64, &'static str)>, ReadStats);
+
+fn rows(path: &Path, profile: &Profile, tuning: Tuning) -> Result<Yield> {
     let (mut lines, mut bad) = (Vec::new(), Vec::new());
     let mut quarantine = |q: QuarantineRow| bad.push((q.row, q.reason.as_str()));
     let mut sink = |events: Events| {
@@ -20,9 +24,10 @@ fn rows(path: &Path, profile: &Profile, tuning: Tuning) -> Result<(Vec<String>, 
                 line.push('|');
                 line.push_str(events.column(field).get(row));
             }
-            line += &format!("|{}|{}|{}", events.action[row].name(), events.status[row], events.request_id.get(row));
+            let (action, status, request) = (events.action[row].name(), events.status[row], events.request_id.get(row));
+            write!(line, "|{action}|{status}|{request}").unwrap();
             for numbers in &events.numbers {
-                line += &format!("|{}", numbers.get(row).copied().unwrap_or(super::super::batch::MISSING));
+                write!(line, "|{}", numbers.get(row).copied().unwrap_or(super::super::batch::MISSING)).unwrap();
             }
             lines.push(line);
         }
@@ -35,7 +40,7 @@ fn rows(path: &Path, profile: &Profile, tuning: Tuning) -> Result<(Vec<String>, 
     Ok((lines, bad, stats))
 }
 
-fn default_rows(path: &Path, profile: &str) -> (Vec<String>, Vec<(u64, &'static str)>, ReadStats) {
+fn default_rows(path: &Path, profile: &str) -> Yield {
     rows(path, &Profile::load(profile).unwrap(), Tuning { block_bytes: 1 << 20, threads: 1 }).unwrap()
 }
 
@@ -142,13 +147,15 @@ fn awkward_csv() -> String {
             31 => text.push_str("\"2025-10-09T18:00:00Z\",\"un\"closed\",x,GET,c,r,1\n"),
             41 => text.push_str("2025-99-09T18:00:00Z,u,/v1/x,GET,c,r,1\n"),
             _ => {
-                text += &format!(
-                    "2025-10-09T18:{minute:02}:{second:02}.{:03}Z,u{},\"/v{}/users/{i}?q=\"\"1\"\"\",GET,\"a\nb{}\",r{i},{i}\n",
+                writeln!(
+                    text,
+                    "2025-10-09T18:{minute:02}:{second:02}.{:03}Z,u{},\"/v{}/users/{i}?q=\"\"1\"\"\",GET,\"a\nb{}\",r{i},{i}",
                     i % 1000,
                     i % 7,
                     i % 3,
                     i % 5
-                );
+                )
+                .unwrap();
             }
         }
     }
@@ -160,14 +167,19 @@ fn blocks_and_threads_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let csv = awkward_csv();
     let plain_csv = csv.replace('"', "").replace("a\nb", "ab");
-    let json: String = (0..3_000)
-        .map(|i| format!("{{\"timestamp\":\"2025-10-09T18:00:00Z\",\"user_id\":\"u{}\",\"row_count\":{i}}}\n", i % 11))
-        .collect();
+    let mut json = String::new();
+    for i in 0..3_000 {
+        let user = i % 11;
+        writeln!(json, r#"{{"timestamp":"2025-10-09T18:00:00Z","user_id":"u{user}","row_count":{i}}}"#).unwrap();
+    }
     let document = format!("{{\"x\":1,\"Records\":[{}]}}", json.trim_end().replace('\n', " , "));
     let profile = Profile::builtin("generic").unwrap();
-    for (name, text) in
-        [("q.csv", csv.as_bytes()), ("p.csv", plain_csv.as_bytes()), ("l.jsonl", json.as_bytes()), ("d.json", document.as_bytes())]
-    {
+    for (name, text) in [
+        ("q.csv", csv.as_bytes()),
+        ("p.csv", plain_csv.as_bytes()),
+        ("l.jsonl", json.as_bytes()),
+        ("d.json", document.as_bytes()),
+    ] {
         let path = write(&dir, name, text);
         let whole = rows(&path, &profile, Tuning { block_bytes: 1 << 24, threads: 1 }).unwrap();
         assert!(whole.0.len() > 2_000);
@@ -244,7 +256,10 @@ fn limits_end_in_errors_that_name_the_key() {
     }
     let bomb = write(&dir, "bomb.csv.zst", &zstd::encode_all(big.as_slice(), 3).unwrap());
     let error = read(&SourceFile::at(&bomb).unwrap(), &profile, &fine, &mut |_| (), &mut |_| Ok(())).unwrap_err();
-    assert!(error.to_string().contains("column timestamp") && !error.to_string().contains("18:34"), "no header: {error}");
+    assert!(
+        error.to_string().contains("column timestamp") && !error.to_string().contains("18:34"),
+        "no header: {error}"
+    );
     let with_header = [b"timestamp,user_id,a,b,c,d,e,,,,,,,,,,,,,,,,,,,,,,,,,\n".as_slice(), &big].concat();
     let bomb = write(&dir, "bomb2.csv.zst", &zstd::encode_all(with_header.as_slice(), 3).unwrap());
     let error = read(&SourceFile::at(&bomb).unwrap(), &profile, &fine, &mut |_| (), &mut |_| Ok(())).unwrap_err();

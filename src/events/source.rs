@@ -99,8 +99,7 @@ impl SourceFile {
     fn manifest_says(&mut self, manifest: &Path, certain: bool) -> Result<()> {
         let says = match read_manifest(manifest) {
             Ok(Some(says)) => says,
-            Ok(None) if !certain => return Ok(()),
-            Err(_) if !certain => return Ok(()),
+            Ok(None) | Err(_) if !certain => return Ok(()),
             Ok(None) => {
                 return Err(Error::new(
                     Kind::Input,
@@ -207,7 +206,7 @@ pub fn discover(paths: &[String]) -> Result<Vec<SourceFile>> {
         let path = Path::new(text);
         if path.exists() {
             if path.is_dir() {
-                walk(path, 0, &mut found)?
+                walk(path, 0, &mut found)?;
             } else {
                 found.insert(path.to_owned());
             }
@@ -382,7 +381,11 @@ mod tests {
             ("events.csv", Unknown, ""),
         ] {
             let file = SourceFile::at(Path::new(name)).unwrap();
-            assert_eq!((file.kind, file.date.map(|d| d.to_string()).unwrap_or_default().as_str()), (kind, date), "{name}");
+            assert_eq!(
+                (file.kind, file.date.map(|d| d.to_string()).unwrap_or_default().as_str()),
+                (kind, date),
+                "{name}"
+            );
         }
     }
 }

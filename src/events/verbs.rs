@@ -15,7 +15,7 @@ pub fn classify(family: &str, method: &str, resource: &str) -> Action {
     let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
     match segments.as_slice() {
         [] => Action::Other,
-        ["query"] => Action::Query,
+        ["query"] | ["graphql", ..] => Action::Query,
         ["queryall"] => Action::QueryAll,
         ["query" | "queryall", ..] => Action::QueryMore,
         ["search" | "parameterizedsearch", ..] => Action::Search,
@@ -25,7 +25,6 @@ pub fn classify(family: &str, method: &str, resource: &str) -> Action {
         ["limits", ..] => Action::Limits,
         ["tooling" | "metadata", ..] | ["services", "metadata" | "m", ..] => Action::MetadataTooling,
         ["ui-api", "object-info", ..] => Action::DescribeObject,
-        ["graphql", ..] => Action::Query,
         ["oauth2", ..] | ["services", "oauth2", ..] => Action::Auth,
         _ if family.eq_ignore_ascii_case("bulk") => bulk(&segments, method),
         _ => method.crud(),

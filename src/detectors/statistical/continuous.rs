@@ -44,7 +44,9 @@ impl Detector for Continuous {
         for (i, &(column, log, floor)) in CONTINUOUS.iter().enumerate() {
             let raw = s.x()[column];
             // Times between calls mean something from a handful of calls on.
-            if matches!(column, f::MEDIAN_GAP_MS | f::MAX_GAP_MS | f::BURSTINESS) && s.x()[f::CALLS] < MIN_CALLS_FOR_GAPS {
+            if matches!(column, f::MEDIAN_GAP_MS | f::MAX_GAP_MS | f::BURSTINESS)
+                && s.x()[f::CALLS] < MIN_CALLS_FOR_GAPS
+            {
                 continue;
             }
             let mut x = scale(raw, log);
