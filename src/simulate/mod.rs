@@ -314,17 +314,13 @@ fn write_day(
     let stem = world.date(day).to_string();
     let mut made = script.day(world, day);
     if irregular.revised.contains(&day) {
-        // Both carry Salesforce's own name for a daily file, which says that the later one replaces the earlier: the
-        // plain names of the other days only say "rows".
+        // A plain name says nothing of the file's kind, so both are parts of the date: rows that both hold count once.
         made.events.append(&mut made.late);
         made.events.sort_by_key(|e| (e.ms, e.actor));
         let mut dice = Dice::new(world.seed, "revised", day as u64);
-        let mut ids = [text::id15("0AT", &mut dice), text::id15("0AT", &mut dice)];
-        ids.sort();
         let early: Vec<_> = made.events.iter().filter(|_| dice.chance(0.96)).copied().collect();
-        let name = |id: &str| format!("ApiTotalUsage_{}_{id}", stem.replace('-', ""));
-        write_events(&folder, &name(&ids[0]), options.format, &world.cast, &early)?;
-        write_events(&folder, &name(&ids[1]), options.format, &world.cast, &made.events)?;
+        write_events(&folder, &stem, options.format, &world.cast, &early)?;
+        write_events(&folder, &format!("{stem}-revised"), options.format, &world.cast, &made.events)?;
         let rows = (early.len() + made.events.len()) as u64;
         return Ok(Made { rows, files: 2, late: false, tallies: made.tallies });
     }

@@ -373,10 +373,15 @@ fn a_revised_day_is_delivered_twice_and_the_second_holds_the_first() {
     });
     let out = out.take(20).find(|out| !truth(out)["revised_days"].as_array().unwrap().is_empty()).unwrap();
     let files = files(&out.join("events"));
-    let twice: Vec<_> = files.iter().filter(|(name, _)| name.to_str().unwrap().starts_with("ApiTotalUsage_")).collect();
+    let named = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let revised = files.keys().map(|path| named(path)).find(|name| name.contains("-revised")).unwrap();
+    let twice: Vec<_> = files.iter().filter(|(name, _)| named(name)[..10] == revised[..10]).collect();
     let lines =
         |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().lines().map(str::to_owned).collect::<BTreeSet<_>>();
-    let (first, second) = (lines(twice[0].1), lines(twice[1].1));
+    let (mut first, mut second) = (lines(twice[0].1), lines(twice[1].1));
+    if named(twice[0].0) == revised {
+        std::mem::swap(&mut first, &mut second);
+    }
     assert!(first.len() < second.len() && first.is_subset(&second));
 }
 
