@@ -6,8 +6,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use super::parallel::Collector;
 use super::quarantine::Reason::{self, *};
-use super::read::{Collector, ReadStats, Tuning, read_tuned};
+use super::read::{ReadStats, Tuning, read_tuned};
 use super::{Events, Profile, QuarantineRow};
 use crate::config::settings::Limits;
 use crate::error::{Kind, Result};

@@ -6,9 +6,10 @@
 
 use memchr::{memchr, memchr2};
 
-use super::columns::{Builder, Parsed, Plan, Tile};
+use super::columns::Builder;
 use super::interner::{Cell, Store};
 use super::quarantine::Reason;
+use super::tile::{Parsed, Plan, Tile};
 
 /// Zero bytes that follow a block, so that the scan may always look at 64 bytes.
 pub(super) const PADDING: usize = 64;

@@ -4,7 +4,7 @@ use memchr::memrchr;
 
 use super::csv::{PADDING, Walk, contains, walk};
 use super::decompress::Input;
-use super::json::Document;
+use super::document::Document;
 use crate::error::{Error, Kind, Result};
 
 /// Some whole records of a file.
