@@ -49,7 +49,17 @@ impl Days for Store {
 
     fn keep_night(&self, model: &str, date: Date, text: &str) -> Result<()> {
         let path = self.night(model, date)?;
-        fsutil::create_dirs(path.parent().expect("a night has a folder"))?;
-        fsutil::write_atomic(&path, text.as_bytes())
+        let kept = fsutil::create_dirs(path.parent().expect("a night has a folder"))
+            .and_then(|()| fsutil::write_atomic(&path, text.as_bytes()));
+        // A store that may only be read can be scored all the same: the night is scored again next time.
+        match kept {
+            Err(e) if is_read_only(&e) => Ok(()),
+            kept => kept,
+        }
     }
+}
+
+fn is_read_only(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|e| matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem))
 }
