@@ -458,14 +458,16 @@ fn combinations(events: &Events) -> (Vec<[u32; 5]>, Vec<u32>) {
     let columns: [&TextColumn; 5] =
         [Field::AppName, Field::AppId, Field::ClientName, Field::ApiFamily, Field::ApiVersion]
             .map(|f| events.column(f));
-    let mut known: FxHashMap<[u32; 5], u32> = FxHashMap::default();
+    let mut known: FxHashMap<(u64, u64, u32), u32> = FxHashMap::default();
     let mut combos = Vec::new();
     let mut last = ([u32::MAX; 5], 0);
     let of = (0..events.len())
         .map(|row| {
             let codes = columns.map(|c| c.codes[row]);
             if codes != last.0 {
-                let number = *known.entry(codes).or_insert_with(|| {
+                let [a, b, c, d, e] = codes;
+                let key = (u64::from(a) << 32 | u64::from(b), u64::from(c) << 32 | u64::from(d), e);
+                let number = *known.entry(key).or_insert_with(|| {
                     combos.push(codes);
                     combos.len() as u32 - 1
                 });

@@ -175,7 +175,7 @@ fn table(columns: &'static [Feature]) -> FeatureTable {
 fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Option<rollup::Rollups>) -> DayFeatures {
     let mut symbols = Symbols::new(day);
     let mut pairs = vec![0_u32; if rollups.is_some() { day::ACTIONS_BY_NAME.len() * day.entities.len() } else { 0 }];
-    let mut requests = vec![0_u32; if rollups.is_some() { day.rows.len() } else { 0 }];
+    let requests = name_requests(day, &parts, &mut symbols.text);
     let mut tables = DayTables {
         org_id: org_id.to_owned(),
         date: day.date,
@@ -211,17 +211,6 @@ fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Optio
                 end_ms: start_ms + i64::from(session.end),
             });
         }
-        let mut request = |text: &mut Vec<String>, row: u32| -> Sym {
-            if row == NO_ROW {
-                return 0;
-            }
-            let known = &mut requests[row as usize];
-            if *known == 0 {
-                *known = text.len() as u32;
-                text.push(day.request_id(row).to_owned());
-            }
-            *known
-        };
         for value in &part.values {
             let sym = if value.kind == ValueKind::ActionEntity {
                 let known = &mut pairs[value.code as usize];
@@ -241,7 +230,7 @@ fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Optio
                 errors: value.uses.errors,
                 first_ms: start_ms + i64::from(value.uses.first),
                 last_ms: start_ms + i64::from(value.uses.last),
-                request_ids: value.uses.requests.map(|row| request(&mut symbols.text, row)),
+                request_ids: value.uses.requests.map(|row| request_sym(&requests, row)),
             });
         }
         tables.hours.extend(part.hours.iter().map(|h| HourRow {
@@ -252,7 +241,6 @@ fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Optio
             errors: h.errors,
         }));
         for token in &part.tokens {
-            let request_id = request(&mut symbols.text, token.row);
             tokens.push(Token {
                 session: first_session + token.session,
                 action: token.action,
@@ -260,7 +248,7 @@ fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Optio
                 status_class: token.status_class,
                 gap: token.gap,
                 run: token.run,
-                request_id,
+                request_id: request_sym(&requests, token.row),
             });
         }
     }
@@ -282,6 +270,27 @@ fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Optio
     }
     tables.text = symbols.text;
     DayFeatures { tables, tokens }
+}
+
+/// Adds the request ids that values and tokens name to `text`; the symbol of each row. In order of rows, which is
+/// hardly another order than that of memory.
+fn name_requests(day: &Day<'_>, parts: &[user::Chunk], text: &mut Vec<String>) -> Vec<Sym> {
+    let mut requests = vec![0; day.rows.len()];
+    for part in parts {
+        let of_values = part.values.iter().flat_map(|v| v.uses.requests);
+        for row in of_values.chain(part.tokens.iter().map(|t| t.row)).filter(|row| *row != NO_ROW) {
+            requests[row as usize] = 1;
+        }
+    }
+    for (row, sym) in requests.iter_mut().enumerate().filter(|(_, sym)| **sym > 0) {
+        *sym = text.len() as u32;
+        text.push(day.request_id(row as u32).to_owned());
+    }
+    requests
+}
+
+fn request_sym(requests: &[Sym], row: u32) -> Sym {
+    if row == NO_ROW { 0 } else { requests[row as usize] }
 }
 
 /// `<user_id>/<first call hh:mm:ss.mmm>/<n>`, n counting from 1 the user's sessions that start in that millisecond.

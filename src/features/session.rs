@@ -42,8 +42,8 @@ impl TokenRow {
 /// Tables to count in, one set per thread.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    /// (session, channel, address, row): calls of one session stand together, in order.
-    calls: Vec<[u32; 4]>,
+    /// Session, channel, address and row, 32 bits each: calls of one session stand together, in order.
+    calls: Vec<u128>,
     found: Vec<Found>,
     entities: Counts,
     resources: Counts,
@@ -87,14 +87,15 @@ pub(super) fn compute(
     s.calls.extend(rows.iter().map(|&at| {
         let row = &day.rows[at as usize];
         // The source's own session is one wherever it comes from; else app or client and address make it.
-        if row.session != 0 { [row.session, 0, 0, at] } else { [0, row.channel, row.ip, at] }
+        let group = if row.session != 0 { [row.session, 0, 0] } else { [0, row.channel, row.ip] };
+        group.into_iter().chain([at]).fold(0, |key, part| key << 32 | u128::from(part))
     }));
     s.calls.sort_unstable();
     s.found.clear();
     let mut from = 0;
     for at in 1..=s.calls.len() {
-        if at == s.calls.len() || begins(day, &s.calls[at - 1], &s.calls[at], options.session_gap_ms) {
-            let first = &day.rows[s.calls[from][3] as usize];
+        if at == s.calls.len() || begins(day, s.calls[at - 1], s.calls[at], options.session_gap_ms) {
+            let first = row_of(day, s.calls[from]);
             let (channel, ip) = (first.channel, first.ip);
             s.found.push(Found { start: first.ms, channel, ip, from: from as u32, to: at as u32 });
             from = at;
@@ -106,7 +107,7 @@ pub(super) fn compute(
         let found = s.found[i];
         ordinal = if i > 0 && s.found[i - 1].start == found.start { ordinal + 1 } else { 1 };
         let calls = found.from as usize..found.to as usize;
-        let end = day.rows[s.calls[calls.end - 1][3] as usize].ms;
+        let end = row_of(day, s.calls[calls.end - 1]).ms;
         if options.scope == Scope::Full {
             tokens(day, &s.calls[calls.clone()], chunk.sessions.len() as u32, chunk);
         }
@@ -119,9 +120,14 @@ pub(super) fn compute(
 }
 
 /// Whether a session ends between two calls that stand together.
-fn begins(day: &Day<'_>, before: &[u32; 4], after: &[u32; 4], gap_ms: u32) -> bool {
-    before[..3] != after[..3]
-        || (after[0] == 0 && day.rows[after[3] as usize].ms - day.rows[before[3] as usize].ms >= gap_ms)
+fn begins(day: &Day<'_>, before: u128, after: u128, gap_ms: u32) -> bool {
+    let of_source = after >> 96 != 0;
+    before >> 32 != after >> 32 || (!of_source && row_of(day, after).ms - row_of(day, before).ms >= gap_ms)
+}
+
+/// The row at the end of a key.
+fn row_of<'d>(day: &'d Day<'_>, call: u128) -> &'d Row {
+    &day.rows[call as u32 as usize]
 }
 
 fn features(day: &Day<'_>, calls: std::ops::Range<usize>, s: &mut Scratch) -> [f64; f::COUNT] {
@@ -135,8 +141,8 @@ fn features(day: &Day<'_>, calls: std::ops::Range<usize>, s: &mut Scratch) -> [f
     let (mut with_minute, mut peak_minute) = (0, 0);
     let (mut response_bytes, mut row_count) = (0_i64, 0_i64);
     let mut before: Option<&Row> = None;
-    for call in &s.calls[calls] {
-        let row = &day.rows[call[3] as usize];
+    for &call in &s.calls[calls] {
+        let row = row_of(day, call);
         actions[row.action as usize] += 1;
         outcomes[row.outcome as usize] += 1;
         for &entity in day.set(row.set()) {
@@ -205,11 +211,11 @@ fn features(day: &Day<'_>, calls: std::ops::Range<usize>, s: &mut Scratch) -> [f
     out
 }
 
-fn tokens(day: &Day<'_>, calls: &[[u32; 4]], session: u32, chunk: &mut Chunk) {
+fn tokens(day: &Day<'_>, calls: &[u128], session: u32, chunk: &mut Chunk) {
     let mut before = None;
-    for &[.., at] in calls {
-        let row = &day.rows[at as usize];
-        let id = if row.request == 0 { NO_ROW } else { at };
+    for &call in calls {
+        let row = row_of(day, call);
+        let id = if row.request == 0 { NO_ROW } else { call as u32 };
         let token = TokenRow {
             session,
             action: row.action,

@@ -174,6 +174,13 @@ pub(super) fn chunks(day: &Day<'_>) -> Vec<Range<usize>> {
 /// All rows of some users.
 pub(super) fn compute(day: &Day<'_>, users: Range<usize>, options: &Options, scratch: &mut Scratch) -> Chunk {
     let mut chunk = Chunk::default();
+    let events: usize = users.clone().map(|user| day.rows_of(user).len()).sum();
+    chunk.user_values.reserve(users.len() * f::COUNT);
+    if options.scope == Scope::Full {
+        // Nearly every event is a token of its own; of values there are fewer than events.
+        chunk.tokens.reserve(events);
+        chunk.values.reserve(events);
+    }
     for user in users {
         let rows = day.rows_of(user);
         if rows.is_empty() {
