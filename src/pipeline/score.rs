@@ -1,84 +1,25 @@
-//! Training and scoring: the one place that knows the whole flow.
-//!
-//! ```text
-//! train: days ≤ T in order: score with what the days before taught, then learn
-//!        the last nights calibrate; the folded state and the calibration are the model
-//! score: state at T, rolled forward over the days since; score D; learn it for the next night
-//! ```
-//!
-//! Every night is scored by a state made of the days before it alone, in training as in scoring, so that calibration
-//! nights see exactly what a real night sees, and scoring a date again next week gives the same answer.
+//! Scoring: roll the model's state forward to a night, score it, keep what later nights need, learn it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::{Days, Engine, Progress, announced, announced_row, calendar, load_all};
 use crate::anomaly::{Anomaly, NightSummary, SubjectType};
 use crate::baseline::org::OrgState;
 use crate::baseline::records;
-use crate::baseline::user::HABITS;
+use crate::baseline::user::{HABITS, UserState};
 use crate::config::Settings;
 use crate::date::Date;
-use crate::detectors::night::{RawNight, evaluate, facts, shared_new_ips};
+use crate::detectors::night::RawNight;
 use crate::error::{Error, Kind, Result};
-use crate::explain::story::{Told, tell, top_family};
+use crate::explain::story::top_family;
 use crate::features::catalog::Family;
-use crate::fusion::night::{Calibration, Fused, Sample};
-use crate::fusion::rank::{Candidate, Cases, Decision, rank};
+use crate::fusion::night::{Calibration, Fused};
+use crate::fusion::rank::{Candidate, rank};
 use crate::models::Record;
 use crate::tables::DayTables;
-
-/// Where days come from: a store, or a test.
-pub trait Days: Sync {
-    /// Every (organisation, date) with data, ascending by date, then organisation.
-    fn list(&self) -> Result<Vec<(Date, String)>>;
-    /// One day.
-    fn load(&self, org: &str, date: Date) -> Result<DayTables>;
-    /// Digest of one day's partition.
-    fn digest(&self, org: &str, date: Date) -> Result<String>;
-    /// What was kept of an earlier scoring of a night by this model, if anything.
-    fn kept_night(&self, model: &str, date: Date) -> Result<Option<String>>;
-    /// Keeps it. Losing it costs time, never a result.
-    fn keep_night(&self, model: &str, date: Date, text: &str) -> Result<()>;
-}
-
-/// What training made.
-#[derive(Debug)]
-pub struct Trained {
-    /// First and last training day.
-    pub window: (Date, Date),
-    /// Organisations.
-    pub orgs: Vec<String>,
-    /// Events of the window.
-    pub events: u64,
-    /// User-days of the window.
-    pub user_days: u64,
-    /// BLAKE3 over the digests of the partitions.
-    pub input_digest: String,
-    /// Named arrays of the calibration.
-    pub arrays: Vec<(String, Vec<f64>)>,
-    /// Rows of the baseline.
-    pub records: Vec<Record>,
-    /// Figures for the card: calibration points, nights, share of p ≤ 0.01 and so on.
-    pub metrics: BTreeMap<String, f64>,
-    /// Remarks for the card.
-    pub notes: Vec<String>,
-}
-
-/// Progress of a long command: what, done, of how many.
-pub type Progress<'a> = &'a mut dyn FnMut(&str, u64, u64);
-
-/// All organisations' state and what carries over from night to night.
-#[derive(Debug, Clone, Default)]
-struct Engine {
-    orgs: BTreeMap<String, OrgState>,
-    cases: Cases,
-    /// Extreme nights that wait to be learned: (date, organisation, user).
-    postponed: BTreeSet<(Date, String, String)>,
-    /// BLAKE3 chain over the partitions folded since the training end.
-    chain: String,
-}
 
 /// Nights after which an extreme night that nobody confirmed is learned after all.
 const POSTPONE_NIGHTS: i32 = 7;
@@ -103,178 +44,14 @@ struct KeptHeader {
     reported: Vec<(String, SubjectType, String, Family, u64)>,
 }
 
-/// Dates up to and including `until`, with the organisations that have data.
-fn calendar(days: &dyn Days, until: Option<Date>) -> Result<BTreeMap<Date, Vec<String>>> {
-    let mut out: BTreeMap<Date, Vec<String>> = BTreeMap::new();
-    for (date, org) in days.list()? {
-        if until.is_none_or(|u| date <= u) {
-            out.entry(date).or_default().push(org);
-        }
-    }
-    Ok(out)
-}
-
-fn load_all(days: &dyn Days, date: Date, orgs: &[String]) -> Result<Vec<DayTables>> {
-    orgs.par_iter().map(|org| days.load(org, date)).collect()
-}
-
-/// Learns normal behaviour and calibrates on the last nights. Needs at least 4 days; says so in the notes when there is
-/// less than it wants.
-pub fn train(days: &dyn Days, until: Option<Date>, settings: &Settings, progress: Progress<'_>) -> Result<Trained> {
-    let calendar = calendar(days, until)?;
-    let (Some(&first), Some(&last)) = (calendar.keys().next(), calendar.keys().next_back()) else {
-        return Err(Error::new(Kind::NoData, "no day to train on: the input is empty or every day lies after --until"));
-    };
-    const FEWEST: usize = 4;
-    if calendar.len() < FEWEST {
-        let message = format!(
-            "expected at least {FEWEST} days to learn what is normal, found {} ({first} to {last}); {} days and more give \
-             a useful baseline",
-            calendar.len(),
-            2 * settings.baseline.min_history_days
-        );
-        return Err(Error::new(Kind::NoData, message));
-    }
-    let warm_up = (settings.baseline.min_history_days as usize).min(calendar.len() / 2);
-    let nights = (settings.calibration.nights as usize).min(calendar.len() - warm_up);
-    let calibrate_from = calendar.len() - nights;
-    let mut engine = Engine::default();
-    let mut samples: Vec<Sample> = Vec::new();
-    let mut sample_of: Vec<(Date, String, String)> = Vec::new();
-    let mut histories: BTreeMap<(String, String), usize> = BTreeMap::new();
-    let (mut events, mut user_days) = (0, 0);
-    let mut digest = blake3::Hasher::new();
-    for (i, (&date, orgs)) in calendar.iter().enumerate() {
-        progress("train", i as u64, calendar.len() as u64);
-        let tables = load_all(days, date, orgs)?;
-        for org in orgs {
-            digest.update(days.digest(org, date)?.as_bytes());
-        }
-        let raw = engine.evaluate(&tables, settings);
-        for (day, night) in tables.iter().zip(&raw) {
-            user_days += day.user_day.len() as u64;
-            events += events_of(day);
-            if i < calibrate_from {
-                continue;
-            }
-            for s in &night.subjects {
-                let next = histories.len();
-                let history = *histories.entry((day.org_id.clone(), s.id.clone())).or_insert(next);
-                samples.push(Sample {
-                    subject: s.subject,
-                    silent: s.subject == SubjectType::UserDay && s.row.is_none(),
-                    activity: s.activity,
-                    scores: s.scores.clone(),
-                    history,
-                    // Interleaved, so that every block has young and old baselines alike.
-                    fold: i,
-                });
-                sample_of.push((date, day.org_id.clone(), s.id.clone()));
-            }
-        }
-        for (day, night) in tables.iter().zip(&raw) {
-            let org = engine.orgs.entry(day.org_id.clone()).or_default();
-            // Announced changes are not learned from; everything else is, winsorised.
-            let learn: Vec<bool> = (0..day.user_day.len()).map(|row| !announced_row(day, row, settings)).collect();
-            org.fold(day, &night.view, &settings.baseline, &night.habits, &learn);
-        }
-    }
-    progress("calibrate", 0, 1);
-    let (calibration, minus_ln_p) = Calibration::fit(&samples, histories.len(), settings);
-    let mut hits = [0.0; 2];
-    let mut scored = 0.0;
-    for ((sample, (date, org, id)), v) in samples.iter().zip(&sample_of).zip(&minus_ln_p) {
-        if sample.subject == SubjectType::UserDay {
-            scored += 1.0;
-            hits[0] += f64::from(u8::from(*v >= 100.0_f64.ln()));
-            hits[1] += f64::from(u8::from(*v >= 1000.0_f64.ln()));
-            if let Some(user) = engine.orgs.get_mut(org).and_then(|o| o.users.get_mut(id)) {
-                user.remember_night(*date, *v);
-            }
-        }
-    }
-    let mut notes = Vec::new();
-    if calendar.len() < 2 * settings.baseline.min_history_days as usize {
-        notes.push(format!(
-            "{} days of history; at least {} are advised, so p-values are coarse.",
-            calendar.len(),
-            2 * settings.baseline.min_history_days
-        ));
-    }
-    let gaps = i64::from(last.0 - first.0) + 1 - calendar.len() as i64;
-    if gaps > 0 {
-        notes.push(format!("{gaps} days of the training window have no data; they teach nothing, not zeros."));
-    }
-    let metrics = BTreeMap::from([
-        ("calibration_nights".to_owned(), nights as f64),
-        ("calibration_user_days".to_owned(), scored),
-        ("share_p_below_0.01".to_owned(), if scored > 0.0 { hits[0] / scored } else { 0.0 }),
-        ("share_p_below_0.001".to_owned(), if scored > 0.0 { hits[1] / scored } else { 0.0 }),
-    ]);
-    let mut records = Vec::new();
-    for (org, state) in &engine.orgs {
-        records::write(org, state, &mut records);
-    }
-    Ok(Trained {
-        window: (first, last),
-        orgs: engine.orgs.keys().cloned().collect(),
-        events,
-        user_days,
-        input_digest: digest.finalize().to_hex().to_string(),
-        arrays: calibration.to_arrays(),
-        records,
-        metrics,
-        notes,
-    })
-}
-
-fn events_of(day: &DayTables) -> u64 {
-    use crate::features::catalog::org_day::CALLS;
-    (0..day.org_day.len()).map(|r| day.org_day.get(r, CALLS) as u64).sum()
-}
-
-/// Does an announced change cover this user on this day?
-fn announced(day: &DayTables, settings: &Settings, id: &str, named: &str, apps: &[&str]) -> bool {
-    settings.expected.changes.iter().any(|c| {
-        c.from <= day.date
-            && day.date <= c.until
-            && c.who.iter().any(|w| w == "*" || w == id || w == named || apps.contains(&w.as_str()))
-    })
-}
-
-fn announced_row(day: &DayTables, row: usize, settings: &Settings) -> bool {
-    if settings.expected.changes.is_empty() {
-        return false;
-    }
-    let apps: Vec<&str> = day
-        .values_of(row as u32)
-        .iter()
-        .filter(|v| v.kind == crate::tables::ValueKind::Channel)
-        .map(|v| day.text(v.value))
-        .collect();
-    let id = day.text(day.user_day.ids[row]);
-    announced(day, settings, id, day.text(day.user_day.names[row]), &apps)
-}
-
-impl Engine {
-    /// Raw scores of a date's organisations, each by its state up to the day before.
-    fn evaluate(&self, tables: &[DayTables], settings: &Settings) -> Vec<RawNight> {
-        let empty = OrgState::default();
-        let states: Vec<&OrgState> = tables.iter().map(|d| self.orgs.get(&d.org_id).unwrap_or(&empty)).collect();
-        let pairs: Vec<(&DayTables, &OrgState)> = tables.iter().zip(states.iter().copied()).collect();
-        let shared = shared_new_ips(&pairs);
-        pairs.iter().map(|(day, state)| evaluate(day, state, &shared, settings)).collect()
-    }
-}
-
 /// A model ready to score: the state rolled forward to some date, and the calibration.
 #[derive(Debug)]
 pub struct Scorer<'a> {
     days: &'a dyn Days,
-    settings: Settings,
+    pub(super) settings: Settings,
     calibration: Calibration,
-    engine: Engine,
-    model_digest: String,
+    pub(super) engine: Engine,
+    pub(super) model_digest: String,
     /// The model's baseline, for a range that leaves the training window.
     rows: &'a [Record],
     /// First and last training day.
@@ -283,12 +60,6 @@ pub struct Scorer<'a> {
     calendar: BTreeMap<Date, Vec<String>>,
     /// Next date that has not been folded.
     next: Date,
-}
-
-impl std::fmt::Debug for dyn Days + '_ {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Days")
-    }
 }
 
 /// A scored night.
@@ -302,9 +73,9 @@ pub struct Night {
     pub p_values: Vec<(SubjectType, f64)>,
 }
 
-struct ScoredOrg {
-    raw: RawNight,
-    fused: Vec<Fused>,
+pub(super) struct ScoredOrg {
+    pub(super) raw: RawNight,
+    pub(super) fused: Vec<Fused>,
 }
 
 impl<'a> Scorer<'a> {
@@ -476,8 +247,7 @@ impl<'a> Scorer<'a> {
                     .map(|s| {
                         let silent = s.subject == SubjectType::UserDay && s.row.is_none();
                         let class = self.calibration.class(s.subject, silent, s.activity);
-                        let history =
-                            state.users.get(&s.id).map_or((0.0, 0.0), crate::baseline::user::UserState::second_stage);
+                        let history = state.users.get(&s.id).map_or((0.0, 0.0), UserState::second_stage);
                         self.calibration.apply(class, &s.scores, history, &self.settings)
                     })
                     .collect();
@@ -534,70 +304,6 @@ impl<'a> Scorer<'a> {
         (night, header, kept)
     }
 
-    fn tell(
-        &self,
-        tables: &[DayTables],
-        scored: &[ScoredOrg],
-        candidates: &[Candidate],
-        origin: &[(usize, usize)],
-        decisions: &[Decision],
-    ) -> Night {
-        let empty = OrgState::default();
-        let state_of = |day: &DayTables| self.engine.orgs.get(&day.org_id).unwrap_or(&empty);
-        let pairs: Vec<(&DayTables, &OrgState)> = tables.iter().map(|d| (d, state_of(d))).collect();
-        let shared = shared_new_ips(&pairs);
-        let anomalies = decisions
-            .par_iter()
-            .take(self.settings.ranking.keep as usize)
-            .map(|d| {
-                let (o, i) = origin[d.candidate];
-                let (day, s) = (&tables[o], &scored[o]);
-                let (subject, fused) = (&s.raw.subjects[i], &s.fused[i]);
-                let state = state_of(day);
-                let facts = facts(day, state, &s.raw, subject, &shared, &self.settings);
-                let mut anomaly = tell(&Told { day, state, subject, fused, facts });
-                anomaly.rank = d.rank;
-                anomaly.reported = d.reported;
-                anomaly.q_value = d.q;
-                anomaly.status = d.status;
-                anomaly.model_digest.clone_from(&self.model_digest);
-                anomaly
-            })
-            .collect();
-        let summaries = tables
-            .iter()
-            .zip(scored)
-            .map(|(day, s)| {
-                let known = state_of(day).days;
-                let of_org = |d: &&Decision| candidates[d.candidate].org == day.org_id;
-                let mut notes = Vec::new();
-                if known < self.settings.baseline.min_history_days.min(7) {
-                    notes.push(format!("only {known} days of history: nothing is scored yet"));
-                } else if known < self.settings.baseline.min_history_days {
-                    notes.push(format!("only {known} days of history: scores lean on peers"));
-                }
-                let usual = state_of(day).users.values().filter(|u| u.last.0 + 7 >= day.date.0).count();
-                if usual >= 10 && day.user_day.len() * 2 < usual {
-                    notes.push(format!(
-                        "only {} of about {usual} users have events: a holiday, or a part of the log is missing",
-                        day.user_day.len()
-                    ));
-                }
-                NightSummary {
-                    date: day.date,
-                    org_id: day.org_id.clone(),
-                    events: events_of(day),
-                    subjects: decisions.iter().filter(of_org).count() as u64,
-                    reported: decisions.iter().filter(of_org).filter(|d| d.reported).count() as u64,
-                    cold_users: s.raw.cold_users,
-                    notes,
-                }
-            })
-            .collect();
-        let p_values = origin.iter().map(|&(o, i)| (scored[o].raw.subjects[i].subject, scored[o].fused[i].p)).collect();
-        Night { anomalies, summaries, p_values }
-    }
-
     /// Learns extreme nights that nobody has confirmed within a week.
     fn learn_postponed(&mut self, date: Date) -> Result<()> {
         let due: Vec<(Date, String, String)> =
@@ -650,7 +356,3 @@ impl<'a> Scorer<'a> {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "pipeline_tests.rs"]
-mod tests;

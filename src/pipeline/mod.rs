@@ -1,0 +1,119 @@
+//! Training and scoring: the one place that knows the whole flow.
+//!
+//! ```text
+//! train: days ≤ T in order: score with what the days before taught, then learn
+//!        the last nights calibrate; the folded state and the calibration are the model
+//! score: state at T, rolled forward over the days since; score D; learn it for the next night
+//! ```
+//!
+//! Every night is scored by a state made of the days before it alone, in training as in scoring, so that calibration
+//! nights see exactly what a real night sees, and scoring a date again next week gives the same answer.
+
+mod score;
+mod tell;
+#[cfg(test)]
+mod tests;
+mod train;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use crate::baseline::org::OrgState;
+use crate::config::Settings;
+use crate::date::Date;
+use crate::detectors::night::{RawNight, evaluate, shared_new_ips};
+use crate::error::Result;
+use crate::fusion::rank::Cases;
+use crate::tables::DayTables;
+
+pub use score::{Night, Scorer};
+pub use train::{Trained, train};
+
+/// Where days come from: a store, or a test.
+pub trait Days: Sync {
+    /// Every (organisation, date) with data, ascending by date, then organisation.
+    fn list(&self) -> Result<Vec<(Date, String)>>;
+    /// One day.
+    fn load(&self, org: &str, date: Date) -> Result<DayTables>;
+    /// Digest of one day's partition.
+    fn digest(&self, org: &str, date: Date) -> Result<String>;
+    /// What was kept of an earlier scoring of a night by this model, if anything.
+    fn kept_night(&self, model: &str, date: Date) -> Result<Option<String>>;
+    /// Keeps it. Losing it costs time, never a result.
+    fn keep_night(&self, model: &str, date: Date, text: &str) -> Result<()>;
+}
+
+impl std::fmt::Debug for dyn Days + '_ {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Days")
+    }
+}
+
+/// Progress of a long command: what, done, of how many.
+pub type Progress<'a> = &'a mut dyn FnMut(&str, u64, u64);
+
+/// All organisations' state and what carries over from night to night.
+#[derive(Debug, Clone, Default)]
+struct Engine {
+    orgs: BTreeMap<String, OrgState>,
+    cases: Cases,
+    /// Extreme nights that wait to be learned: (date, organisation, user).
+    postponed: BTreeSet<(Date, String, String)>,
+    /// BLAKE3 chain over the partitions folded since the training end.
+    chain: String,
+}
+
+/// Dates up to and including `until`, with the organisations that have data.
+fn calendar(days: &dyn Days, until: Option<Date>) -> Result<BTreeMap<Date, Vec<String>>> {
+    let mut out: BTreeMap<Date, Vec<String>> = BTreeMap::new();
+    for (date, org) in days.list()? {
+        if until.is_none_or(|u| date <= u) {
+            out.entry(date).or_default().push(org);
+        }
+    }
+    Ok(out)
+}
+
+fn load_all(days: &dyn Days, date: Date, orgs: &[String]) -> Result<Vec<DayTables>> {
+    orgs.par_iter().map(|org| days.load(org, date)).collect()
+}
+
+fn events_of(day: &DayTables) -> u64 {
+    use crate::features::catalog::org_day::CALLS;
+    (0..day.org_day.len()).map(|r| day.org_day.get(r, CALLS) as u64).sum()
+}
+
+/// Does an announced change cover this user on this day?
+fn announced(day: &DayTables, settings: &Settings, id: &str, named: &str, apps: &[&str]) -> bool {
+    settings.expected.changes.iter().any(|c| {
+        c.from <= day.date
+            && day.date <= c.until
+            && c.who.iter().any(|w| w == "*" || w == id || w == named || apps.contains(&w.as_str()))
+    })
+}
+
+fn announced_row(day: &DayTables, row: usize, settings: &Settings) -> bool {
+    if settings.expected.changes.is_empty() {
+        return false;
+    }
+    let apps: Vec<&str> = day
+        .values_of(row as u32)
+        .iter()
+        .filter(|v| v.kind == crate::tables::ValueKind::Channel)
+        .map(|v| day.text(v.value))
+        .collect();
+    let id = day.text(day.user_day.ids[row]);
+    announced(day, settings, id, day.text(day.user_day.names[row]), &apps)
+}
+
+impl Engine {
+    /// Raw scores of a date's organisations, each by its state up to the day before.
+    fn evaluate(&self, tables: &[DayTables], settings: &Settings) -> Vec<RawNight> {
+        let empty = OrgState::default();
+        let states: Vec<&OrgState> = tables.iter().map(|d| self.orgs.get(&d.org_id).unwrap_or(&empty)).collect();
+        let pairs: Vec<(&DayTables, &OrgState)> = tables.iter().zip(states.iter().copied()).collect();
+        let shared = shared_new_ips(&pairs);
+        pairs.iter().map(|(day, state)| evaluate(day, state, &shared, settings)).collect()
+    }
+}
