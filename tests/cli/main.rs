@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 mod config;
+mod determinism;
 mod flow;
 mod models;
+mod sources;
 mod usage;
 mod world;
 

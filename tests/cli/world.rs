@@ -24,7 +24,7 @@ pub(crate) const OUTAGE: &str = "2026-01-16";
 pub(crate) const UNTIL: &str = "2026-01-25";
 /// The first night after the training window.
 pub(crate) const NIGHT: &str = "2026-01-26";
-/// The day of the attack S3, and whom it rides on is in `labels.csv`.
+/// The day of the attack S3.
 pub(crate) const ATTACK: &str = "2026-02-03";
 
 /// `sim/`, `store/` and `models/` in one folder, and what the commands said that made them.
