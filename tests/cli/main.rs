@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 mod config;
+mod determinism;
+mod flow;
 mod models;
+mod sources;
 mod usage;
+mod world;
 
 /// A temporary folder in which the binary runs with an empty environment.
 struct CliTest {
@@ -18,6 +22,17 @@ struct Outcome {
     code: i32,
     stdout: String,
     stderr: String,
+}
+
+/// The binary with an empty environment in a folder.
+fn command_in(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quietwatch"));
+    command.args(args).current_dir(dir).env_clear();
+    command
+}
+
+fn run_in(dir: &Path, args: &[&str]) -> Outcome {
+    Outcome::new(command_in(dir, args).output().unwrap())
 }
 
 impl CliTest {
@@ -37,13 +52,11 @@ impl CliTest {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_quietwatch"));
-        command.args(args).current_dir(self.path()).env_clear();
-        command
+        command_in(self.path(), args)
     }
 
     fn run(&self, args: &[&str]) -> Outcome {
-        Outcome::new(self.command(args).output().unwrap())
+        run_in(self.path(), args)
     }
 
     /// Runs what must succeed without a message and returns its output.
