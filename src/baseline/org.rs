@@ -292,6 +292,10 @@ impl OrgState {
         for row in 0..day.user_day.len() {
             if learn[row] {
                 self.fold_user(day, row, view, settings, &habits[row]);
+            } else if let Some(user) = self.users.get_mut(day.text(day.user_day.ids[row])) {
+                // Not learned from, but seen: "silent since" must stay true.
+                user.last = day.date;
+                user.active[weekend] += 1.0;
             }
         }
         for model in &AGGREGATES {
@@ -330,6 +334,8 @@ impl OrgState {
             user.seen[usize::from(day.date.is_weekend())] += 1.0;
             user
         });
+        // A postponed day was counted as active when it passed.
+        let seen_before = user.active_days > 0 && user.last >= day.date;
         let group = self.group_of(view, Some(&user), None);
         let (numbers, texts, owners) = (&mut self.numbers, &mut self.texts, &mut self.owners);
         let date = day.date;
@@ -352,7 +358,9 @@ impl OrgState {
             }
             number
         });
-        user.active[usize::from(date.is_weekend())] += 1.0;
+        if !seen_before {
+            user.active[usize::from(date.is_weekend())] += 1.0;
+        }
         self.users.insert(id.to_owned(), user);
     }
 

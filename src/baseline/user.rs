@@ -339,7 +339,7 @@ impl UserState {
         self.learn_values(day, row, half_life, number);
         self.active_days += 1;
         self.days += 1.0;
-        self.last = date;
+        self.last = self.last.max(date);
         while self.past.len() >= PAST_DAYS {
             self.past.pop_front();
         }

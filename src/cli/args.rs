@@ -299,7 +299,7 @@ pub struct EvaluateArgs {
 #[derive(Debug, Flags)]
 #[command(after_long_help = "Examples:\n  quietwatch explain 3f5a9c --run runs/2026-04-21")]
 pub struct ExplainArgs {
-    /// The `anomaly_key`, or enough of its beginning to be unique
+    /// The `anomaly_key`, or at least six characters of its beginning if these are unique
     pub anomaly_key: String,
     /// Run folder
     #[arg(long, value_name = "DIR")]

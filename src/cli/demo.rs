@@ -132,12 +132,23 @@ fn found_and_missed(out: &mut dyn Write, simulated: &Path, info: &RunInfo, anoma
             format!("{title}{}", if benign { " (benign)" } else { "" }),
             verdict.to_owned(),
             incident.best_rank.map_or("-".into(), |r| r.to_string()),
-            incident.best_score.map_or("-".into(), |s| format!("{s:.0}")),
+            incident.best_score.map_or("-".into(), crate::report::words::score),
             incident.first_alert.or(incident.first_top10).map_or("-".into(), |d| d.to_string()),
         ];
         terminal::add_row(&mut table, row);
     }
-    writeln!(out, "{}", terminal::render(&table)).map_err(cannot_print)
+    let alerts = &evaluation.alerts;
+    writeln!(
+        out,
+        "{}\n\nOf {} alerts {} are on attacks, {} on look-alikes and {} on nothing that was planted (a small organisation gives \
+         coarse p-values).",
+        terminal::render(&table),
+        alerts.reported,
+        alerts.attacks,
+        alerts.look_alikes,
+        alerts.false_alarms
+    )
+    .map_err(cannot_print)
 }
 
 /// The bundled capture, if it is where the sources are.

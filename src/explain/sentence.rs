@@ -29,7 +29,18 @@ fn amount(x: f64, unit: &str) -> String {
         "share" => percent(x),
         "bits" => format!("{x:.2} bits"),
         "-1..1" => format!("{x:.2}"),
+        _ if number(x) == "1" => format!("1 {}", singular(unit)),
         _ => format!("{} {unit}", number(x)),
+    }
+}
+
+/// One of a unit.
+fn singular(unit: &str) -> &str {
+    match unit {
+        "countries" => "country",
+        "families" => "family",
+        "addresses" => "address",
+        _ => unit.strip_suffix('s').unwrap_or(unit),
     }
 }
 
@@ -104,9 +115,11 @@ pub fn say(fact: &Fact) -> Said {
             low: 0.0,
             high: *expected,
             sentence: format!(
-                "{} of {} calls ({}) used {} never used by this user before ({}), usual {}.",
+                "{} of {} {} ({}) went to {} outside this user's learned history ({}), usual {}.",
                 number(*hits),
                 number(*calls),
+                // One call can touch several objects.
+                if matches!(k, ValueKind::Entity | ValueKind::ActionEntity) { "uses" } else { "calls" },
                 percent(hits / calls.max(1.0)),
                 kind(*k, true),
                 list(&values.iter().map(|v| name(v)).collect::<Vec<_>>()),
@@ -301,11 +314,11 @@ fn say_new(k: ValueKind, values: &[crate::detectors::fact::NewValue], expected: 
     let more = if more > 0 { format!(" and at least {more} more") } else { String::new() };
     let first = values.iter().map(|v| v.first_ms).min().unwrap_or(0);
     let org = if values.iter().all(|v| v.others == 0) {
-        "never seen in this organisation"
+        "never seen in this organisation's learned history"
     } else if values.iter().any(|v| v.others == 0) {
-        "never used by this user, some by nobody in the organisation"
+        "outside this user's learned history, some used by nobody in the organisation"
     } else {
-        "never used by this user, though by others"
+        "outside this user's learned history, though used by others"
     };
     Said {
         feature: format!("new {}", kind(k, false)),
@@ -341,7 +354,10 @@ mod tests {
             }],
             expected: 0.01,
         };
-        assert_eq!(say(&fact).sentence, "From 14:32 UTC: country DE (12 calls), never seen in this organisation.");
+        assert_eq!(
+            say(&fact).sentence,
+            "From 14:32 UTC: country DE (12 calls), never seen in this organisation's learned history."
+        );
     }
 
     #[test]

@@ -257,6 +257,11 @@ fn who(subject: &RawSubject, named: &str) -> String {
     }
 }
 
+/// A feature's meaning without its small print.
+fn brief(meaning: &str) -> &str {
+    meaning.split([':', '(', ',']).next().unwrap_or(meaning).trim()
+}
+
 fn title(who: &str, category: Category, top: Option<&Fact>, silent: bool) -> String {
     if silent {
         return format!("{who}: silent where there is always activity");
@@ -280,7 +285,7 @@ fn title(who: &str, category: Category, top: Option<&Fact>, silent: bool) -> Str
         }
         Some(Fact::Level { feature, observed, expected, .. }) => {
             let way = if observed > expected { "unusually high" } else { "unusually low" };
-            format!("{} {way}", feature.name.replace('_', " "))
+            format!("{} {way}", brief(feature.meaning))
         }
         Some(Fact::Share { hits, calls, .. }) => format!("{} of calls failed", percent(hits / calls.max(1.0))),
         Some(Fact::ValueLevel { value, observed, .. }) => format!("{} calls: {}", number(*observed), name(value)),
@@ -299,11 +304,11 @@ fn title(who: &str, category: Category, top: Option<&Fact>, silent: bool) -> Str
             format!("{what} climbing, {} to {}", show(*from), show(*to))
         }
         Some(Fact::Rule { rule, .. }) => rule.clone(),
-        Some(Fact::Session { feature, .. }) => format!("unusual session ({})", feature.name.replace('_', " ")),
+        Some(Fact::Session { feature, .. }) => format!("unusual session ({})", brief(feature.meaning)),
         Some(Fact::SharedIp { orgs, .. }) => format!("new address also seen in {} organisations", orgs.len()),
         Some(Fact::Silent { .. }) => "silent".into(),
         Some(Fact::Surge { feature, users, .. }) => {
-            format!("{} moved for {} of users", feature.name.replace('_', " "), percent(*users))
+            format!("{} moved for {} of users", brief(feature.meaning), percent(*users))
         }
         None => format!("unusual {} behaviour", category.name()),
     };
@@ -333,7 +338,8 @@ fn story(told: &Told<'_>, who: &str, evidence: &[(Evidence, Fact)], calls: u64, 
     let mut out = if told.subject.row.is_none() {
         format!("On {} {who} made no calls.", told.day.date)
     } else {
-        format!("On {} {who} made {} calls.", told.day.date, number(calls as f64))
+        let noun = if calls == 1 { "call" } else { "calls" };
+        format!("On {} {who} made {} {noun}.", told.day.date, number(calls as f64))
     };
     if let (SubjectType::UserDay, Some(user)) = (told.subject.subject, told.state.users.get(&told.subject.id)) {
         if user.past.len() >= 5 {
@@ -349,11 +355,14 @@ fn story(told: &Told<'_>, who: &str, evidence: &[(Evidence, Fact)], calls: u64, 
             } else {
                 "within"
             };
-            if told.subject.row.is_some() {
+            // A sentence on the number of calls names its own range.
+            let said_already = said.iter().any(|s| s.starts_with("API calls:"));
+            if told.subject.row.is_some() && !said_already {
                 out = format!(
-                    "On {} {who} made {} calls, {volume} the usual {}–{}.",
+                    "On {} {who} made {} {}, {volume} the usual {}–{}.",
                     told.day.date,
                     number(c),
+                    if calls == 1 { "call" } else { "calls" },
                     number(low),
                     number(high)
                 );

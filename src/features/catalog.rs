@@ -151,8 +151,8 @@ user_day {
     TOP_ENTITY_SHARE "top_entity_share" Rate Both "share" "share of the most used object among calls with an object";
     TOP_RESOURCE_SHARE "top_resource_share" Rate Both "share" "share of the most used resource template";
     TOP_IP_SHARE "top_ip_share" Rate Both "share" "share of the most used client address";
-    FIRST_MINUTE "first_minute" Time Both "minute of day" "minute of the first call, UTC";
-    LAST_MINUTE "last_minute" Time Both "minute of day" "minute of the last call, UTC";
+    FIRST_MINUTE "first_minute" Time Both "minute of day" "time of the first call";
+    LAST_MINUTE "last_minute" Time Both "minute of day" "time of the last call";
     ACTIVE_HOURS "active_hours" Time High "hours" "distinct UTC hours with a call";
     ACTIVE_HALF_HOURS "active_half_hours" Time High "half-hours" "distinct UTC half-hours with a call";
     SPAN_MINUTES "span_minutes" Time High "minutes" "minutes from the first to the last call";
@@ -193,7 +193,7 @@ session {
     ENTITY_ENTROPY "entity_entropy" Count High "bits" "Shannon entropy of calls over objects";
     ACTION_ENTROPY "action_entropy" Count High "bits" "Shannon entropy of calls over verb classes";
     TOP_RESOURCE_SHARE "top_resource_share" Rate Both "share" "share of the most used resource template";
-    START_MINUTE "start_minute" Time Both "minute of day" "minute of the first call, UTC";
+    START_MINUTE "start_minute" Time Both "minute of day" "time of the first call";
     MEAN_GAP_MS "mean_gap_ms" Time Both "ms" "mean time between calls, whole milliseconds";
     MEDIAN_GAP_MS "median_gap_ms" Time Both "ms" "median time between calls";
     MAX_GAP_MS "max_gap_ms" Time Both "ms" "longest time between calls";

@@ -12,7 +12,7 @@ pub const FLOOR: f64 = 1e-12;
 const MIN_EXCEEDANCES: usize = 20;
 
 /// Below this many points an exponential with prior weight stands in for the empirical distribution.
-const MIN_POINTS: usize = 500;
+const MIN_POINTS: usize = 200;
 
 /// Smallest believed scale of the tail. Scores are about −ln p, whose tail has scale 1; a handful of calibration points that
 /// happen to lie close together would otherwise promise that nothing ever lies beyond them.

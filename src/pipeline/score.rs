@@ -203,11 +203,13 @@ impl<'a> Scorer<'a> {
             (None, subjects)
         } else {
             let (night, header, subjects) = self.score(date, &tables, &chain, wanted);
-            let mut text = serde_json::to_string(&header).expect("plain data serialises");
+            let mut body = serde_json::to_string(&header).expect("plain data serialises");
             for s in &subjects {
-                text.push('\n');
-                text.push_str(&serde_json::to_string(s).expect("plain data serialises"));
+                body.push('\n');
+                body.push_str(&serde_json::to_string(s).expect("plain data serialises"));
             }
+            // The digest leads: what is kept is used only if every byte of it is what was written.
+            let text = format!("{}\n{body}", blake3::hash(body.as_bytes()).to_hex());
             self.days.keep_night(&self.model_digest, date, &text)?;
             (night, subjects)
         };
@@ -219,7 +221,11 @@ impl<'a> Scorer<'a> {
 
     fn kept(&self, date: Date, chain: &str) -> Result<Option<(KeptHeader, Vec<KeptSubject>)>> {
         let Some(text) = self.days.kept_night(&self.model_digest, date)? else { return Ok(None) };
-        let mut lines = text.lines();
+        let Some((digest, body)) = text.split_once('\n') else { return Ok(None) };
+        if blake3::hash(body.as_bytes()).to_hex().as_str() != digest {
+            return Ok(None);
+        }
+        let mut lines = body.lines();
         let header: Option<KeptHeader> = lines.next().and_then(|l| serde_json::from_str(l).ok());
         // Anything unexpected means: score it again.
         let Some(header) = header.filter(|h| h.chain == chain) else { return Ok(None) };

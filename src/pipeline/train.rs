@@ -117,9 +117,12 @@ pub fn train(days: &dyn Days, until: Option<Date>, settings: &Settings, progress
             2 * settings.baseline.min_history_days
         ));
     }
+    if let Some(until) = until.filter(|u| *u > last) {
+        notes.push(format!("Training was asked for up to {until}; the data ends on {last}."));
+    }
     let gaps = i64::from(last.0 - first.0) + 1 - calendar.len() as i64;
     if gaps > 0 {
-        notes.push(format!("{gaps} days of the training window have no data; they teach nothing, not zeros."));
+        notes.push(format!("Days of the training window without data (they teach nothing, not zeros): {gaps}."));
     }
     let metrics = BTreeMap::from([
         ("calibration_nights".to_owned(), nights as f64),

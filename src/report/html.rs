@@ -156,10 +156,11 @@ fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly]) -> Mark
     rows.sort_by_key(|a| a.rank);
     let (alerts, watch): (Vec<&Anomaly>, Vec<&Anomaly>) = rows.into_iter().partition(|a| a.reported);
     let events: u64 = summaries.iter().map(|s| s.events).sum();
+    let ongoing = watch.iter().filter(|a| a.status == Status::Ongoing).count() as u64;
     html! {
         section.night id={ "night-" (date) } aria-labelledby={ "headline-" (date) } {
             p.date { (weekday(date)) " " time datetime=(date) { (date) } " UTC" }
-            h2 id={ "headline-" (date) } { (words::headline(reported(summaries), subjects(summaries))) }
+            h2 id={ "headline-" (date) } { (words::headline(reported(summaries), subjects(summaries), ongoing)) }
             p.meta {
                 (words::count(events, "call"))
                 @if summaries.len() > 1 { " in " (words::count(summaries.len() as u64, "organisation")) }

@@ -105,8 +105,12 @@ pub fn load(dir: &Path) -> Result<(RunInfo, Vec<Anomaly>)> {
 
 /// The row with this key, or with the only key that begins so (at least 6 characters).
 pub fn find<'a>(anomalies: &'a [Anomaly], key: &str) -> Result<&'a Anomaly> {
-    let mut found =
-        anomalies.iter().filter(|a| a.anomaly_key == key || (key.len() >= 6 && a.anomaly_key.starts_with(key)));
+    const SHORTEST: usize = 6;
+    if key.len() < SHORTEST {
+        let message = format!("expected at least {SHORTEST} characters of a key, found {}", key.len());
+        return Err(Error::new(Kind::Usage, message));
+    }
+    let mut found = anomalies.iter().filter(|a| a.anomaly_key.starts_with(key));
     match (found.next(), found.next()) {
         (Some(anomaly), None) => Ok(anomaly),
         (None, _) => Err(Error::new(Kind::Usage, "no anomaly of this run has that key; keys are in anomalies.csv")),

@@ -36,7 +36,8 @@ pub fn print_night(
     anomalies: &[Anomaly],
     layout: Layout,
 ) -> io::Result<()> {
-    let headline = words::headline(summary.reported, summary.subjects);
+    let ongoing = words::ongoing(summary, anomalies);
+    let headline = words::headline(summary.reported, summary.subjects, ongoing.len() as u64);
     let org = clip(&summary.org_id, 40);
     let calls = words::count(summary.events, "call");
     if summary.reported == 0 {
@@ -48,6 +49,10 @@ pub fn print_night(
     for note in &summary.notes {
         wrapped(out, &format!("note: {}", clip(note, 400)), 2, layout)?;
     }
+    for a in ongoing {
+        let line = format!("ongoing, score {}: {} (key {})", words::score(a.score), clip(&a.title, 200), key(a));
+        wrapped(out, &line, 2, layout)?;
+    }
     for a in words::rows_of(summary, anomalies).into_iter().filter(|a| a.reported) {
         writeln!(out)?;
         let status = if a.status == Status::Ongoing { " · ongoing" } else { "" };
@@ -55,10 +60,8 @@ pub fn print_night(
         wrapped_at(out, 20, &format!("{}{status}", clip(&a.title, 200)), layout)?;
         let mut about =
             format!("{} · {} · {}", clip(words::subject(a), 60), a.category.name(), words::one_in(a.p_value));
-        if let Some(key) = a.anomaly_key.get(..12) {
-            about.push_str(" · key ");
-            about.push_str(key);
-        }
+        about.push_str(" · key ");
+        about.push_str(key(a));
         wrapped(out, &about, 10, layout)?;
         wrapped(out, &clip(&a.story, 1_000), 10, layout)?;
         // What the story says already is not said again; `explain` shows all of it.
@@ -69,6 +72,11 @@ pub fn print_night(
         }
     }
     Ok(())
+}
+
+/// Enough of the key for `explain`.
+fn key(a: &Anomaly) -> &str {
+    a.anomaly_key.get(..12).unwrap_or(&a.anomaly_key)
 }
 
 /// Everything that is known about one anomaly.
@@ -104,7 +112,7 @@ pub fn print_explanation(out: &mut dyn Write, a: &Anomaly, layout: Layout) -> io
     fact("window", &format!("{} to {}", format_ms(a.window_start), format_ms(a.window_end)))?;
     fact("calls", &format!("{}, {}", words::count(a.event_count, "call"), words::count(a.error_count, "error")))?;
     fact("category", &format!("{}, {}", a.category.name(), a.status.name()))?;
-    fact("p, q", &format!("{:e}, {:e}", a.p_value, a.q_value))?;
+    fact("p, q", &format!("{:.1e}, {:.1e}", a.p_value, a.q_value))?;
     fact("request ids", &list(&a.request_ids))?;
     fact("model", &format!("{} version {}  {}", clip(&a.model_name, 80), a.model_version, clip(&a.model_digest, 80)))?;
     fact("engine", &clip(&a.engine_version, 80))?;
@@ -116,9 +124,9 @@ pub fn print_explanation(out: &mut dyn Write, a: &Anomaly, layout: Layout) -> io
         line("observed", &clip(&e.observed, 400))?;
         line("usual", &clip(&e.expected, 400))?;
         if e.low < e.high {
-            line("range", &format!("{} to {}", e.low, e.high))?;
+            line("range", &format!("{} to {}", words::short(e.low), words::short(e.high)))?;
         }
-        line("odds", &format!("{} (p = {:e})", words::one_in(e.p_value), e.p_value))?;
+        line("odds", &format!("{} (p = {:.1e})", words::one_in(e.p_value), e.p_value))?;
         line("share", &words::percent(e.contribution))?;
         line("source", &format!("{} · {} · {}", e.family.name(), clip(&e.detector, 80), clip(&e.feature, 80)))?;
     }
@@ -247,7 +255,7 @@ mod tests {
             "198.18.7.9",
             "2001:db8::7",
             "acme version 3",
-            "p = 3e-4",
+            "p = 3.0e-4",
             "novelty · negative_binomial · calls",
             "2026-04-21T14:32:00.000Z",
             &a.anomaly_key,

@@ -1,6 +1,6 @@
 //! The words and numbers that the page and the terminal share.
 
-use crate::anomaly::{Anomaly, NightSummary};
+use crate::anomaly::{Anomaly, NightSummary, Status};
 
 /// `1234567` as `1,234,567`.
 pub fn thousands(n: u64) -> String {
@@ -60,9 +60,10 @@ pub fn score(score: f64) -> String {
 }
 
 /// What happened in one line: `3 of 214 subjects stand out`, or that the night was calm.
-pub fn headline(reported: u64, subjects: u64) -> String {
+pub fn headline(reported: u64, subjects: u64, ongoing: u64) -> String {
     match (reported, subjects) {
         (0, 0) => "Nothing scored".to_owned(),
+        (0, _) if ongoing > 0 => format!("Nothing new, {} ongoing", count(ongoing, "case")),
         (0, _) => "Calm: nothing to report".to_owned(),
         (1, _) => format!("1 of {} stands out", count(subjects, "subject")),
         _ => format!("{} of {} stand out", thousands(reported), count(subjects, "subject")),
@@ -80,6 +81,20 @@ pub fn rows_of<'a>(summary: &NightSummary, anomalies: &'a [Anomaly]) -> Vec<&'a 
 pub fn subject(a: &Anomaly) -> &str {
     let named = a.user_name.as_deref().or(a.user_id.as_deref()).or(a.app_name.as_deref());
     named.filter(|name| !name.is_empty()).unwrap_or(&a.subject_id)
+}
+
+/// The rows of a night that repeat an open case without being an alert again.
+pub fn ongoing<'a>(summary: &NightSummary, anomalies: &'a [Anomaly]) -> Vec<&'a Anomaly> {
+    rows_of(summary, anomalies).into_iter().filter(|a| a.status == Status::Ongoing && !a.reported).collect()
+}
+
+/// A number with at most four significant digits.
+pub fn short(x: f64) -> String {
+    if x == x.trunc() && x.abs() < 1e9 {
+        return format!("{x}");
+    }
+    let digits = (3 - x.abs().max(1e-9).log10().floor() as i32).clamp(0, 6) as usize;
+    format!("{x:.digits$}")
 }
 
 #[cfg(test)]
@@ -118,9 +133,10 @@ mod tests {
 
     #[test]
     fn a_night_has_one_headline() {
-        assert_eq!(headline(3, 214), "3 of 214 subjects stand out");
-        assert_eq!(headline(1, 214), "1 of 214 subjects stands out");
-        assert_eq!(headline(0, 214), "Calm: nothing to report");
-        assert_eq!(headline(0, 0), "Nothing scored");
+        assert_eq!(headline(3, 214, 0), "3 of 214 subjects stand out");
+        assert_eq!(headline(1, 214, 2), "1 of 214 subjects stands out");
+        assert_eq!(headline(0, 214, 0), "Calm: nothing to report");
+        assert_eq!(headline(0, 214, 1), "Nothing new, 1 case ongoing");
+        assert_eq!(headline(0, 0, 0), "Nothing scored");
     }
 }

@@ -154,6 +154,20 @@ impl Store {
                 return Err(e);
             }
         };
+        if stats.rows == 0 && stats.quarantined > 0 {
+            self.write_quarantine("", None, &bad)?;
+            return Err(Error::new(
+                Kind::Input,
+                format!(
+                    "{}: expected events of the profile {}, found none in {} rows; is it the right file and profile? The \
+                     reasons are in {}",
+                    source.path.display(),
+                    profile.name(),
+                    stats.quarantined,
+                    self.path.join("quarantine").display()
+                ),
+            ));
+        }
         report.files += 1;
         let known = report.digests.contains(&stats.digest);
         for (id, (slices, rows)) in slices {

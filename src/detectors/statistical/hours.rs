@@ -89,7 +89,7 @@ impl Detector for Hours {
             s.user.habits[i].predict(s.priors().habits[i], HABIT_FLOOR[i])
         };
         let fact_hours = || Fact::Hours {
-            active: (0..HALF_HOURS).filter(|&h| bins[h] > 0.0 && rate[h] < 0.1).map(|h| (h as u8, bins[h])).collect(),
+            active: (0..HALF_HOURS).filter(|&h| bins[h] > 0.0 && rate[h] < 0.25).map(|h| (h as u8, bins[h])).collect(),
             usual: (0..HALF_HOURS).filter(|&h| rate[h] >= 0.5).map(|h| h as u8).collect(),
             days: s.user.days,
         };
