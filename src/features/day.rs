@@ -50,6 +50,12 @@ const ACTION_RANK: [u32; 18] = {
 /// Number of verb classes.
 pub(super) const ACTIONS: usize = ACTIONS_BY_NAME.len();
 
+/// Calls of the wanted classes, from calls by class.
+#[inline]
+pub(super) fn calls_of(calls: &[u32; ACTIONS], wanted: impl Fn(Action) -> bool) -> u32 {
+    Action::ALL.iter().zip(calls).map(|(action, calls)| if wanted(*action) { *calls } else { 0 }).sum()
+}
+
 /// Distinct texts in order, the empty (missing) one first, numbered from 0.
 #[derive(Debug, Default)]
 pub(super) struct Texts(Vec<String>);
@@ -456,7 +462,8 @@ impl<'a> Combo<'a> {
 /// Distinct combinations of (app name, app id, client, family, version), and that of each event.
 fn combinations(events: &Events) -> (Vec<[u32; 5]>, Vec<u32>) {
     let columns: [&TextColumn; 5] =
-        [Field::AppName, Field::AppId, Field::ClientName, Field::ApiFamily, Field::ApiVersion].map(|f| events.column(f));
+        [Field::AppName, Field::AppId, Field::ClientName, Field::ApiFamily, Field::ApiVersion]
+            .map(|f| events.column(f));
     let mut known: FxHashMap<(u64, u64, u32), u32> = FxHashMap::default();
     let mut combos = Vec::new();
     let mut last = ([u32::MAX; 5], 0);
@@ -509,9 +516,8 @@ fn ms_of_day(date: Date, ms: i64) -> u32 {
 
 /// (ms of day, event), by time.
 fn by_time(date: Date, events: &Events) -> Vec<(u32, u32)> {
-    let mut order: Vec<(u32, u32)> = (events.timestamp_ms.iter().enumerate())
-        .map(|(event, &ms)| (ms_of_day(date, ms), event as u32))
-        .collect();
+    let mut order: Vec<(u32, u32)> =
+        (events.timestamp_ms.iter().enumerate()).map(|(event, &ms)| (ms_of_day(date, ms), event as u32)).collect();
     if !order.is_sorted_by_key(|&(ms, _)| ms) {
         order.par_sort_unstable();
     }

@@ -295,11 +295,18 @@ fn request_sym(requests: &[Sym], row: u32) -> Sym {
 
 /// `<user_id>/<first call hh:mm:ss.mmm>/<n>`, n counting from 1 the user's sessions that start in that millisecond.
 fn session_id(user: &str, start: u32, ordinal: u32) -> String {
-    use std::io::Write;
-    let (seconds, ms) = (start / 1000, start % 1000);
-    let mut id = Vec::with_capacity(user.len() + 18);
-    id.extend_from_slice(user.as_bytes());
-    write!(id, "/{:02}:{:02}:{:02}.{ms:03}/{ordinal}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-        .expect("writing to memory cannot fail");
-    String::from_utf8(id).expect("made of text")
+    let mut id = String::with_capacity(user.len() + 16);
+    let mut digits = |before: char, number: u32, width: u32| {
+        id.push(before);
+        for place in (0..width).rev() {
+            id.push(char::from(b'0' + (number / 10_u32.pow(place) % 10) as u8));
+        }
+    };
+    digits('/', start / 3_600_000, 2);
+    digits(':', start / 60_000 % 60, 2);
+    digits(':', start / 1000 % 60, 2);
+    digits('.', start % 1000, 3);
+    digits('/', ordinal, ordinal.max(1).ilog10() + 1);
+    id.insert_str(0, user);
+    id
 }

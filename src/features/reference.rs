@@ -110,11 +110,7 @@ fn present(calls: &LazyFrame, column: &str) -> LazyFrame {
 
 /// Calls by value of a column, per subject.
 fn distribution(calls: &LazyFrame, column: &str) -> BTreeMap<String, Vec<f64>> {
-    let counts = present(calls, column)
-        .group_by([col(KEY), col(column)])
-        .agg([len().alias("n")])
-        .collect()
-        .unwrap();
+    let counts = present(calls, column).group_by([col(KEY), col(column)]).agg([len().alias("n")]).collect().unwrap();
     let n = counts.column("n").unwrap().cast(&DataType::Float64).unwrap();
     let mut by_key: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for (key, n) in counts.column(KEY).unwrap().str().unwrap().iter().zip(n.f64().unwrap().iter()) {
@@ -127,7 +123,13 @@ fn rounded(x: f64) -> f64 {
     (x * 1e6).round() / 1e6
 }
 
-fn spread(rows: &mut Rows, calls: &LazyFrame, column: &str, distinct: Option<&'static str>, entropy: Option<&'static str>) {
+fn spread(
+    rows: &mut Rows,
+    calls: &LazyFrame,
+    column: &str,
+    distinct: Option<&'static str>,
+    entropy: Option<&'static str>,
+) {
     let by_key = distribution(calls, column);
     for (key, row) in rows.iter_mut() {
         let counts = by_key.get(key).cloned().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! App-day, IP-day and org-day rows.
 
 use super::catalog::{app_day, ip_day, org_day};
-use super::day::{ACTIONS, Day, OUTCOMES, Outcome, Row, grouped};
+use super::day::{ACTIONS, Day, OUTCOMES, Outcome, Row, calls_of, grouped};
 use super::tally::Seen;
 use crate::events::action::Action;
 
@@ -22,10 +22,7 @@ pub(super) struct Rollups {
 
 /// Roll-ups of a day. Calls without an address or without any channel have no row there.
 pub(super) fn compute(day: &Day<'_>) -> Rollups {
-    let ((app_day, ip_day), org_day) = rayon::join(
-        || rayon::join(|| by_app(day), || by_ip(day)),
-        || org(day),
-    );
+    let ((app_day, ip_day), org_day) = rayon::join(|| rayon::join(|| by_app(day), || by_ip(day)), || org(day));
     Rollups { app_day, ip_day, org_day }
 }
 
@@ -46,8 +43,8 @@ impl Totals {
         self.hours |= 1 << (row.ms / 3_600_000);
     }
 
-    fn action(&self, wanted: fn(Action) -> bool) -> f64 {
-        f64::from(Action::ALL.into_iter().filter(|a| wanted(*a)).map(|a| self.actions[a as usize]).sum::<u32>())
+    fn action(&self, wanted: impl Fn(Action) -> bool) -> f64 {
+        f64::from(calls_of(&self.actions, wanted))
     }
 
     fn outcome(&self, outcome: Outcome) -> f64 {
@@ -79,15 +76,8 @@ fn by_app(day: &Day<'_>) -> Rows {
     let (order, ends) = grouped(&day.rows, day.channels.len(), |row| row.channel);
     let mut out = Rows::default();
     for channel in 1..day.channels.len() {
-        for seen in [
-            &mut users,
-            &mut ips,
-            &mut networks,
-            &mut countries,
-            &mut entities,
-            &mut resources,
-            &mut versions,
-        ] {
+        for seen in [&mut users, &mut ips, &mut networks, &mut countries, &mut entities, &mut resources, &mut versions]
+        {
             seen.clear();
         }
         let mut totals = Totals::default();

@@ -36,7 +36,10 @@ impl Call {
             request: String::new(),
             numbers: [MISSING; 4],
         };
-        call.with(Field::Org, "o").with(Field::User, "u").with(Field::ClientIp, "198.18.0.1").with(Field::ApiFamily, "REST")
+        call.with(Field::Org, "o")
+            .with(Field::User, "u")
+            .with(Field::ClientIp, "198.18.0.1")
+            .with(Field::ApiFamily, "REST")
     }
 
     /// With another text.

@@ -74,7 +74,8 @@ fn refusals_of_everybody_at_once_are_the_limit_and_those_of_one_user_are_not() {
 
 #[test]
 fn an_object_list_is_split_and_each_object_counted_once_per_call() {
-    let day = day(&[Call::at(0).with(Field::Entity, "Lead; Account,Lead|Case"), Call::at(1).with(Field::Entity, "Case")]);
+    let day =
+        day(&[Call::at(0).with(Field::Entity, "Lead; Account,Lead|Case"), Call::at(1).with(Field::Entity, "Case")]);
     assert_eq!(values(&day, ValueKind::Entity), [("Account", 1), ("Case", 2), ("Lead", 1)]);
     assert_eq!(values(&day, ValueKind::Action), [("query", 2)]);
     assert_eq!(values(&day, ValueKind::ActionEntity)[1], ("query Case", 2));
@@ -134,9 +135,11 @@ fn rows_are_sorted_as_the_tables_promise() {
     for table in [&t.user_day, &t.app_day, &t.ip_day] {
         assert!(table.ids.windows(2).all(|w| t.text(w[0]) < t.text(w[1])));
     }
-    assert!(t.values.windows(2).all(|w| {
-        (w[0].user, w[0].kind, t.text(w[0].value)) < (w[1].user, w[1].kind, t.text(w[1].value))
-    }));
+    assert!(
+        t.values
+            .windows(2)
+            .all(|w| { (w[0].user, w[0].kind, t.text(w[0].value)) < (w[1].user, w[1].kind, t.text(w[1].value)) })
+    );
     assert!(t.hours.windows(2).all(|w| {
         (w[0].user, t.text(w[0].channel), w[0].half_hour) < (w[1].user, t.text(w[1].channel), w[1].half_hour)
     }));
@@ -197,7 +200,10 @@ fn roll_ups_count_users_and_failures_and_leave_blanks_out() {
     assert_eq!(t.app_day.ids.iter().map(|id| t.text(*id)).collect::<Vec<_>>(), ["Flow", "REST"]);
     assert_eq!(t.app_day.get(1, app_day::ERRORS_401), 2.0);
     let org = t.org_day.row(0);
-    assert_eq!((org[org_day::USERS], org[org_day::APPS], org[org_day::IPS], org[org_day::FAILED_IPS]), (3.0, 1.0, 2.0, 1.0));
+    assert_eq!(
+        (org[org_day::USERS], org[org_day::APPS], org[org_day::IPS], org[org_day::FAILED_IPS]),
+        (3.0, 1.0, 2.0, 1.0)
+    );
 }
 
 #[test]

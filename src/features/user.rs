@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::catalog::user_day as f;
-use super::day::{ACTIONS, ACTIONS_BY_NAME, Day, OUTCOMES, Outcome};
+use super::day::{ACTIONS, ACTIONS_BY_NAME, Day, OUTCOMES, Outcome, calls_of};
 use super::session::{self, SessionRow, TokenRow};
 use super::tally::{Counts, Tally, Uses};
 use super::{Options, Scope, math};
@@ -244,21 +244,23 @@ fn user_day<const FULL: bool>(
     let mut out = [0.0; f::COUNT];
     let mut set = |column: usize, value: u32| out[column] = f64::from(value);
     let calls = rows.len() as u32;
-    let action = |wanted: fn(Action) -> bool| -> u32 {
-        s.action.uses.iter().filter(|u| wanted(ACTIONS_BY_NAME[u.code as usize - 1])).map(|u| u.calls).sum()
-    };
+    let mut actions = [0; ACTIONS];
+    for uses in &s.action.uses {
+        actions[ACTIONS_BY_NAME[uses.code as usize - 1] as usize] = uses.calls;
+    }
+    let count = |action: Action| actions[action as usize];
     set(f::CALLS, calls);
-    set(f::READS, action(Action::is_read));
-    set(f::WRITES, action(Action::is_write));
-    set(f::DELETES, action(Action::is_delete));
-    set(f::DESCRIBES, action(Action::is_describe));
-    set(f::QUERIES, action(|a| matches!(a, Action::Query | Action::QueryAll)));
-    set(f::QUERY_MORES, action(|a| a == Action::QueryMore));
-    set(f::BULK_CALLS, action(Action::is_bulk));
-    set(f::COMPOSITE_CALLS, action(|a| a == Action::Composite));
-    set(f::METADATA_CALLS, action(|a| a == Action::MetadataTooling));
-    set(f::AUTH_CALLS, action(|a| a == Action::Auth));
-    set(f::OTHER_CALLS, action(|a| a == Action::Other));
+    set(f::READS, calls_of(&actions, Action::is_read));
+    set(f::WRITES, calls_of(&actions, Action::is_write));
+    set(f::DELETES, calls_of(&actions, Action::is_delete));
+    set(f::DESCRIBES, calls_of(&actions, Action::is_describe));
+    set(f::QUERIES, count(Action::Query) + count(Action::QueryAll));
+    set(f::QUERY_MORES, count(Action::QueryMore));
+    set(f::BULK_CALLS, calls_of(&actions, Action::is_bulk));
+    set(f::COMPOSITE_CALLS, count(Action::Composite));
+    set(f::METADATA_CALLS, count(Action::MetadataTooling));
+    set(f::AUTH_CALLS, count(Action::Auth));
+    set(f::OTHER_CALLS, count(Action::Other));
     set(f::SESSIONS, sessions);
 
     let hours: [u32; 24] = std::array::from_fn(|h| half_hours[2 * h] + half_hours[2 * h + 1]);

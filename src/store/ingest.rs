@@ -210,7 +210,8 @@ impl Store {
             })
             .collect();
         for id in self.partitions()? {
-            let Manifest { archive: kept, feature_schema: schema, enrichment: looked_up_in, .. } = self.manifest(&id)?;
+            let Manifest { archive: kept, feature_schema: schema, enrichment: looked_up_in, .. } =
+                self.manifest(&id)?;
             if kept && (schema != feature_schema() || looked_up_in != enrichment) {
                 new.entry(id).or_default();
             }

@@ -103,7 +103,8 @@ impl Manifest {
             format: u32,
         }
         let damaged = |e: serde_json::Error| {
-            Error::new(Kind::Digest, format!("{place}: the manifest is damaged; ingest the date's files again")).with_source(e)
+            Error::new(Kind::Digest, format!("{place}: the manifest is damaged; ingest the date's files again"))
+                .with_source(e)
         };
         let found = serde_json::from_slice::<Version>(bytes).map_err(damaged)?.format;
         if found != FORMAT {

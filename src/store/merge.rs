@@ -78,10 +78,8 @@ pub(super) fn union(parts: Vec<Events>) -> (Events, Vec<u64>) {
         append(&mut all, &part, &[0..part.len()]);
         part_of.resize(all.len(), number as u32);
     }
-    let mut order: Vec<(u64, u32, u32)> = (0..all.len())
-        .into_par_iter()
-        .map(|row| (hash(&all, row), part_of[row], row as u32))
-        .collect();
+    let mut order: Vec<(u64, u32, u32)> =
+        (0..all.len()).into_par_iter().map(|row| (hash(&all, row), part_of[row], row as u32)).collect();
     order.par_sort_unstable();
     let mut keep = vec![false; all.len()];
     let mut contributing = vec![0; count];

@@ -60,7 +60,8 @@ pub(super) fn organisation(name: &str) -> Named {
             rest = tail;
             continue;
         }
-        let Some(byte) = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()) else {
+        let Some(byte) = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok())
+        else {
             return Named::Other;
         };
         bytes.push(byte);
@@ -80,8 +81,23 @@ mod tests {
     #[test]
     fn hostile_names_become_harmless_folders_and_come_back() {
         for org in [
-            "00D000000000001AAA", "", ".", "..", "../../etc", "a/b", "a\\b", "nights", "quarantine", "ü", "%", "%%", "a b",
-            "\0", "con.", "-", "@",
+            "00D000000000001AAA",
+            "",
+            ".",
+            "..",
+            "../../etc",
+            "a/b",
+            "a\\b",
+            "nights",
+            "quarantine",
+            "ü",
+            "%",
+            "%%",
+            "a b",
+            "\0",
+            "con.",
+            "-",
+            "@",
         ] {
             let name = folder(org);
             assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-%".contains(&b)), "{org:?} -> {name}");

@@ -6,19 +6,19 @@
 
 use std::io::Cursor;
 
+use polars::error::{PolarsError, PolarsResult};
+use polars::prelude::{DataFrame, PlSmallStr};
 use polars_arrow::array::{Array, DictionaryArray, ListArray, PrimitiveArray, Utf8Array};
 use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, TimeUnit};
 use polars_arrow::offset::Offsets;
-use polars::error::{PolarsError, PolarsResult};
-use polars::prelude::{DataFrame, PlSmallStr};
 use polars_io::prelude::{ParquetReader, SerReader};
 use polars_parquet::parquet::error::ParquetError;
+use polars_parquet::write::FallibleStreamingIterator;
 use polars_parquet::write::{
     CompressionOptions, Compressor, DynIter, DynStreamingIterator, Encoding, FileWriter, StatisticsOptions, Version,
     WriteOptions, array_to_columns, schema_to_metadata_key,
 };
-use polars_parquet::write::FallibleStreamingIterator;
 
 use crate::error::{Error, Kind, Result};
 use crate::events::batch::Dictionary;
@@ -182,11 +182,7 @@ fn coded(codes: impl Iterator<Item = u32>, texts: Texts<'_>) -> PolarsResult<Dic
         })
         .collect();
     let validity: Option<Bitmap> = any_missing.then(|| keys.iter().map(|k| *k != u32::MAX).collect());
-    let keys = if any_missing {
-        keys.into_iter().map(|k| if k == u32::MAX { 0 } else { k }).collect()
-    } else {
-        keys
-    };
+    let keys = if any_missing { keys.into_iter().map(|k| if k == u32::MAX { 0 } else { k }).collect() } else { keys };
     // Null rows keep key 0, which must exist.
     let words = if used.is_empty() { vec![""] } else { used.iter().map(|code| texts.get(*code)).collect() };
     let values = Utf8Array::<i64>::from_iter_values(words.into_iter());

@@ -82,7 +82,10 @@ fn encode_table(features: &DayFeatures, table: &str) -> Result<Vec<u8>> {
             }
             let columns = [
                 Column::new("session", Values::Int(k.iter().map(|k| i64::from(k.session)).collect())),
-                Column::new("action", Values::Text(k.iter().map(|k| k.action as u32 + 1).collect(), Texts::Words(&actions))),
+                Column::new(
+                    "action",
+                    Values::Text(k.iter().map(|k| k.action as u32 + 1).collect(), Texts::Words(&actions)),
+                ),
                 Column::new("entity", Values::Text(k.iter().map(|k| k.entity).collect(), text)),
                 Column::new("status_class", Values::Int(k.iter().map(|k| i64::from(k.status_class)).collect())),
                 Column::new("gap", Values::Int(k.iter().map(|k| i64::from(k.gap)).collect())),

@@ -163,7 +163,8 @@ fn what_is_stored_is_what_was_computed() {
     // Events as they were read: from the archive.
     let manifest = store.manifest(&id).unwrap();
     let part = format!("events/{}.parquet", manifest.parts[0].digest);
-    let events = archive::decode_part(read_checked(&store.folder(&id), manifest.file(&part).unwrap()).unwrap()).unwrap();
+    let events =
+        archive::decode_part(read_checked(&store.folder(&id), manifest.file(&part).unwrap()).unwrap()).unwrap();
     assert_eq!(events.len(), 400);
     for (row, call) in calls.iter().enumerate() {
         assert_eq!(events.timestamp_ms[row], DAY.start_ms() + call.ms);
@@ -180,7 +181,9 @@ fn what_is_stored_is_what_was_computed() {
     let tokens = store.load_tokens(&id).unwrap();
     let steps = |text: &[String], rows: &[crate::features::Token]| -> Vec<_> {
         let text = |sym: Sym| text[sym as usize].clone();
-        rows.iter().map(|t| (t.session, t.action, text(t.entity), t.status_class, t.gap, t.run, text(t.request_id))).collect()
+        rows.iter()
+            .map(|t| (t.session, t.action, text(t.entity), t.status_class, t.gap, t.run, text(t.request_id)))
+            .collect()
     };
     let DayFeatures { tables, tokens: rows } = &computed;
     assert_eq!(steps(&tokens.text, &tokens.rows), steps(&tables.text, rows));
@@ -214,7 +217,9 @@ fn renumbered(tables: &DayTables) -> DayTables {
 #[test]
 fn a_daily_file_supersedes_hourly_ones_and_its_revision_holds_even_with_fewer_rows() {
     let lab = Lab::new();
-    let calls = |from: i64, to: i64| -> Vec<Call> { (from..to).map(|i| Call::at(i * 1000).request(&format!("r{i}"))).collect() };
+    let calls = |from: i64, to: i64| -> Vec<Call> {
+        (from..to).map(|i| Call::at(i * 1000).request(&format!("r{i}"))).collect()
+    };
     let hourly = lab.salesforce("Hourly", "0AT000000000001", "2024-10-04T05:00:00.000Z", &calls(0, 60));
     let daily = lab.salesforce("Daily", "0AT000000000002", "2024-10-05T03:00:00.000Z", &calls(0, 100));
     let revised = lab.salesforce("Daily", "0AT000000000003", "2024-10-06T03:00:00.000Z", &calls(0, 90));
@@ -400,8 +405,7 @@ fn hostile_organisations_stay_inside_the_store() {
     let store = lab.store("s");
     let mut orgs = ["../../evil", "quarantine", "nights", "a/b", ".tmp", "ü", "%41"].map(String::from).to_vec();
     orgs.push("x".repeat(5000));
-    let calls: Vec<Call> =
-        orgs.iter().enumerate().map(|(i, org)| Call::at(i as i64).with(Field::Org, org)).collect();
+    let calls: Vec<Call> = orgs.iter().enumerate().map(|(i, org)| Call::at(i as i64).with(Field::Org, org)).collect();
     ingest(&store, &[lab.file("a.csv", &calls)]);
     let mut found: Vec<String> = store.partitions().unwrap().into_iter().map(|id| id.org).collect();
     orgs.sort();
