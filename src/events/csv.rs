@@ -32,7 +32,13 @@ pub(crate) enum Walk {
 
 /// Walks the record that begins at `start`. `complete` says that nothing follows `bytes`; a quoted field longer than
 /// `limit` counts as one that never closes.
-pub(crate) fn walk(bytes: &[u8], start: usize, complete: bool, limit: usize, mut field: impl FnMut(RawField)) -> Walk {
+pub(crate) fn walk(
+    bytes: &[u8],
+    start: usize,
+    complete: bool,
+    limit: usize,
+    mut field: impl FnMut(RawField),
+) -> Walk {
     let mut at = start;
     loop {
         if bytes.get(at) == Some(&b'"') {
@@ -272,10 +278,7 @@ pub(super) fn contains(bytes: &[u8], needle: u8) -> bool {
 #[inline]
 fn separators(chunk: &[u8; 64]) -> u64 {
     let mut hits = [0_u8; 64];
-    #[expect(
-        clippy::needless_range_loop,
-        reason = "this form compiles to vector comparisons, an iterator here does not"
-    )]
+    #[expect(clippy::needless_range_loop, reason = "this form compiles to vector comparisons, an iterator here does not")]
     for i in 0..64 {
         hits[i] = u8::from(chunk[i] == b',') | u8::from(chunk[i] == b'\n');
     }
@@ -297,9 +300,7 @@ mod tests {
         let walked = walk(text.as_bytes(), 0, true, 1 << 20, |f| {
             let mut out = Vec::new();
             unescape(&text.as_bytes()[f.start..f.end], &mut out);
-            found.push(
-                String::from_utf8(if f.doubled { out } else { text.as_bytes()[f.start..f.end].to_vec() }).unwrap(),
-            );
+            found.push(String::from_utf8(if f.doubled { out } else { text.as_bytes()[f.start..f.end].to_vec() }).unwrap());
         });
         (found, walked)
     }

@@ -442,8 +442,9 @@ impl Parser<'_, '_> {
             profile: self.profile,
         };
         let mut json = serde_json::Deserializer::from_slice(text);
-        let read =
-            Place { paths: self.paths, row: &mut row, is_root: true }.deserialize(&mut json).and_then(|()| json.end());
+        let read = Place { paths: self.paths, row: &mut row, is_root: true }
+            .deserialize(&mut json)
+            .and_then(|()| json.end());
         if read.is_err() || text[0] != b'{' {
             self.tile.cells.truncate(from);
             self.builder.reject(record, if read.is_err() { Reason::Json } else { Reason::NotObject });

@@ -224,9 +224,7 @@ impl Profile {
                 OneOrMany::Many(sources) => sources,
             };
             if sources.is_empty() || sources.iter().any(|s| s.trim().is_empty()) {
-                return Err(fail(format!(
-                    "columns.{name}: expected a column name or a list of them, found an empty one"
-                )));
+                return Err(fail(format!("columns.{name}: expected a column name or a list of them, found an empty one")));
             }
             // A label is for `evaluate` alone: not reading it is what keeps it out of every feature.
             if name == "label" {

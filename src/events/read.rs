@@ -217,11 +217,7 @@ fn header(input: &mut Input, carry: &mut Vec<u8>, line_bytes: usize) -> Result<O
         let walked = walk(carry, 0, ended, line_bytes, |field| {
             let mut text = Vec::new();
             let raw = &carry[field.start..field.end];
-            if field.doubled {
-                csv::unescape(raw, &mut text)
-            } else {
-                text.extend_from_slice(raw)
-            }
+            if field.doubled { csv::unescape(raw, &mut text) } else { text.extend_from_slice(raw) }
             names.push(String::from_utf8_lossy(&text).trim().to_owned());
         });
         match walked {
@@ -282,12 +278,8 @@ fn bind<'p>(path: &Path, profile: &'p Profile, header: &[String], stats: &mut Re
         }
     }
     stats.missing_columns.sort_unstable();
-    let unknown: BTreeSet<&String> = header
-        .iter()
-        .zip(&used)
-        .filter(|(name, used)| !**used && !profile.is_known_unused(name))
-        .map(|(n, _)| n)
-        .collect();
+    let unknown: BTreeSet<&String> =
+        header.iter().zip(&used).filter(|(name, used)| !**used && !profile.is_known_unused(name)).map(|(n, _)| n).collect();
     stats.unknown_columns = unknown.into_iter().take(64).map(|n| n.chars().take(100).collect()).collect();
     Ok(Plan::new(profile, header.len(), roles))
 }
@@ -325,9 +317,7 @@ fn parquet<T: Send>(
     (collector.stats.digest, collector.stats.bytes) = input.digest();
 
     let table = super::parquet::Table::open(path)?;
-    if table.rows as f64
-        > limits.decompression_ratio * (1 << 20) as f64 + limits.decompression_ratio * input.stored_bytes() as f64
-    {
+    if table.rows as f64 > limits.decompression_ratio * (1 << 20) as f64 + limits.decompression_ratio * input.stored_bytes() as f64 {
         return Err(Error::new(
             Kind::Input,
             format!(
@@ -551,8 +541,7 @@ impl<'c, T> Collector<'c, T> {
         self.stats.unknown_columns = std::mem::take(&mut self.unknown).into_iter().take(64).collect();
         let mut slots = self.filled.iter();
         for binding in &profile.bindings {
-            if slots.by_ref().take(binding.sources.len()).filter(|filled| **filled).count() == 0 && self.stats.rows > 0
-            {
+            if slots.by_ref().take(binding.sources.len()).filter(|filled| **filled).count() == 0 && self.stats.rows > 0 {
                 self.stats.missing_columns.push(binding.name.clone());
             }
         }

@@ -165,12 +165,9 @@ fn blocks_and_threads_change_nothing() {
         .collect();
     let document = format!("{{\"x\":1,\"Records\":[{}]}}", json.trim_end().replace('\n', " , "));
     let profile = Profile::builtin("generic").unwrap();
-    for (name, text) in [
-        ("q.csv", csv.as_bytes()),
-        ("p.csv", plain_csv.as_bytes()),
-        ("l.jsonl", json.as_bytes()),
-        ("d.json", document.as_bytes()),
-    ] {
+    for (name, text) in
+        [("q.csv", csv.as_bytes()), ("p.csv", plain_csv.as_bytes()), ("l.jsonl", json.as_bytes()), ("d.json", document.as_bytes())]
+    {
         let path = write(&dir, name, text);
         let whole = rows(&path, &profile, Tuning { block_bytes: 1 << 24, threads: 1 }).unwrap();
         assert!(whole.0.len() > 2_000);
@@ -247,10 +244,7 @@ fn limits_end_in_errors_that_name_the_key() {
     }
     let bomb = write(&dir, "bomb.csv.zst", &zstd::encode_all(big.as_slice(), 3).unwrap());
     let error = read(&SourceFile::at(&bomb).unwrap(), &profile, &fine, &mut |_| (), &mut |_| Ok(())).unwrap_err();
-    assert!(
-        error.to_string().contains("column timestamp") && !error.to_string().contains("18:34"),
-        "no header: {error}"
-    );
+    assert!(error.to_string().contains("column timestamp") && !error.to_string().contains("18:34"), "no header: {error}");
     let with_header = [b"timestamp,user_id,a,b,c,d,e,,,,,,,,,,,,,,,,,,,,,,,,,\n".as_slice(), &big].concat();
     let bomb = write(&dir, "bomb2.csv.zst", &zstd::encode_all(with_header.as_slice(), 3).unwrap());
     let error = read(&SourceFile::at(&bomb).unwrap(), &profile, &fine, &mut |_| (), &mut |_| Ok(())).unwrap_err();
@@ -296,8 +290,7 @@ fn reading_speed() {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let peak = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
         let cpu = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let ticks: Vec<u64> =
-            cpu.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2).map(|t| t.parse().unwrap()).collect();
+        let ticks: Vec<u64> = cpu.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2).map(|t| t.parse().unwrap()).collect();
         eprintln!(
             "{} rows, {} bad, {:.3} s, {peak}, cumulative cpu ticks user {} system {} ({sum})",
             stats.rows,

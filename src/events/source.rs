@@ -104,10 +104,7 @@ impl SourceFile {
             Ok(None) => {
                 return Err(Error::new(
                     Kind::Input,
-                    format!(
-                        "{}: expected a manifest with Interval and LogDate, found another object",
-                        manifest.display()
-                    ),
+                    format!("{}: expected a manifest with Interval and LogDate, found another object", manifest.display()),
                 ));
             }
             Err(e) => return Err(e),
@@ -206,11 +203,7 @@ pub fn discover(paths: &[String]) -> Result<Vec<SourceFile>> {
     for text in paths {
         let path = Path::new(text);
         if path.exists() {
-            if path.is_dir() {
-                walk(path, 0, &mut found)?
-            } else {
-                found.insert(path.to_owned());
-            }
+            if path.is_dir() { walk(path, 0, &mut found)? } else { found.insert(path.to_owned()); }
             continue;
         }
         if !text.contains(['*', '?', '[']) {
@@ -245,10 +238,7 @@ fn walk(folder: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) -> Result<()
     if depth > MAX_DEPTH {
         return Err(Error::new(
             Kind::Input,
-            format!(
-                "{}: expected folders at most {MAX_DEPTH} deep (is a link going round in circles?)",
-                folder.display()
-            ),
+            format!("{}: expected folders at most {MAX_DEPTH} deep (is a link going round in circles?)", folder.display()),
         ));
     }
     let fail = |e| Error::io(Kind::Input, "read", folder, e);
@@ -382,11 +372,7 @@ mod tests {
             ("events.csv", Unknown, ""),
         ] {
             let file = SourceFile::at(Path::new(name)).unwrap();
-            assert_eq!(
-                (file.kind, file.date.map(|d| d.to_string()).unwrap_or_default().as_str()),
-                (kind, date),
-                "{name}"
-            );
+            assert_eq!((file.kind, file.date.map(|d| d.to_string()).unwrap_or_default().as_str()), (kind, date), "{name}");
         }
     }
 }

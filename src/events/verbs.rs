@@ -72,10 +72,7 @@ fn sobjects(rest: &[&str], method: Method) -> Action {
 /// Below the job collection: `{id}`, `{id}/results`, `{id}/batch/{id}/result` and so on.
 fn bulk(rest: &[&str], method: Method) -> Action {
     let result = |s: &&str| {
-        matches!(
-            *s,
-            "results" | "result" | "resultpages" | "successfulresults" | "failedresults" | "unprocessedrecords"
-        )
+        matches!(*s, "results" | "result" | "resultpages" | "successfulresults" | "failedresults" | "unprocessedrecords")
     };
     match method {
         Method::Delete => Action::BulkDelete,
@@ -93,29 +90,15 @@ fn soap(method: &str) -> Action {
         "queryall" => Action::QueryAll,
         "search" => Action::Search,
         "describeglobal" => Action::DescribeGlobal,
-        "login" | "logout" | "invalidatesessions" | "setpassword" | "resetpassword" | "changeownpassword" => {
-            Action::Auth
-        }
+        "login" | "logout" | "invalidatesessions" | "setpassword" | "resetpassword" | "changeownpassword" => Action::Auth,
         "retrieve" | "getupdated" | "getdeleted" | "findduplicates" | "findduplicatesbyids" => Action::CrudRead,
         "create" | "update" | "upsert" | "merge" | "undelete" | "convertlead" | "process" | "sendemail" => {
             Action::CrudWrite
         }
         "delete" | "emptyrecyclebin" => Action::CrudDelete,
-        "describemetadata"
-        | "listmetadata"
-        | "readmetadata"
-        | "createmetadata"
-        | "updatemetadata"
-        | "upsertmetadata"
-        | "deletemetadata"
-        | "renamemetadata"
-        | "deploy"
-        | "checkdeploystatus"
-        | "checkretrievestatus"
-        | "executeanonymous"
-        | "compileclasses"
-        | "compiletriggers"
-        | "runtests" => Action::MetadataTooling,
+        "describemetadata" | "listmetadata" | "readmetadata" | "createmetadata" | "updatemetadata" | "upsertmetadata"
+        | "deletemetadata" | "renamemetadata" | "deploy" | "checkdeploystatus" | "checkretrievestatus"
+        | "executeanonymous" | "compileclasses" | "compiletriggers" | "runtests" => Action::MetadataTooling,
         _ if name.starts_with("describe") => Action::DescribeObject,
         _ => Action::Other,
     }
