@@ -111,7 +111,7 @@ pub fn compute(
         || -> Vec<user::Chunk> {
             chunks
                 .into_par_iter()
-                .map_init(|| user::Scratch::new(&day), |scratch, users| user::compute(&day, users, options, scratch))
+                .map_init(|| user::Scratch::new(&day), |scratch, users| user::compute(&day, users, *options, scratch))
                 .collect()
         },
         || full.then(|| rollup::compute(&day)),
@@ -193,7 +193,7 @@ fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Optio
     let start_ms = day.date.start_ms();
     for part in parts {
         let (first_user, first_session) = (tables.user_day.ids.len() as u32, tables.session.ids.len() as u32);
-        tables.user_day.ids.extend(part.users.iter().map(|u| Symbols::of(symbols.users, u.user)));
+        tables.user_day.ids.extend(part.users.iter().map(|u| Symbols::of(symbols.users, u.id)));
         tables.user_day.names.extend(part.users.iter().map(|u| Symbols::of(symbols.names, u.name)));
         tables.user_day.values.extend_from_slice(&part.user_values);
         tables.session.values.extend_from_slice(&part.session_values);
@@ -258,11 +258,11 @@ fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Optio
             table.names = vec![0; rows.codes.len()];
             table.values = rows.values;
         };
-        fill(&mut tables.app_day, ValueKind::Channel, rollups.app_day);
-        fill(&mut tables.ip_day, ValueKind::Ip, rollups.ip_day);
+        fill(&mut tables.app_day, ValueKind::Channel, rollups.apps);
+        fill(&mut tables.ip_day, ValueKind::Ip, rollups.ips);
         tables.org_day.ids = vec![symbols.text.len() as u32];
         tables.org_day.names = vec![0];
-        tables.org_day.values = rollups.org_day;
+        tables.org_day.values = rollups.org;
         symbols.text.push(org_id.to_owned());
     }
     if tables.org_day.ids.first().is_some_and(|_| org_id.is_empty()) {

@@ -79,7 +79,7 @@ pub(super) fn compute(
     day: &Day<'_>,
     rows: &[u32],
     user: u32,
-    options: &Options,
+    options: Options,
     s: &mut Scratch,
     chunk: &mut Chunk,
 ) -> u32 {

@@ -13,7 +13,7 @@ use crate::tables::ValueKind;
 /// A user and the name most often seen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UserRow {
-    pub(super) user: u32,
+    pub(super) id: u32,
     pub(super) name: u32,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Value {
 
 /// Calls of one (user, channel) in a half-hour.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct HalfHour {
+pub(super) struct Activity {
     pub(super) user: u32,
     pub(super) channel: u32,
     pub(super) half_hour: u8,
@@ -44,7 +44,7 @@ pub(super) struct Chunk {
     pub(super) sessions: Vec<SessionRow>,
     pub(super) session_values: Vec<f64>,
     pub(super) values: Vec<Value>,
-    pub(super) hours: Vec<HalfHour>,
+    pub(super) hours: Vec<Activity>,
     pub(super) tokens: Vec<TokenRow>,
 }
 
@@ -172,7 +172,7 @@ pub(super) fn chunks(day: &Day<'_>) -> Vec<Range<usize>> {
 }
 
 /// All rows of some users.
-pub(super) fn compute(day: &Day<'_>, users: Range<usize>, options: &Options, scratch: &mut Scratch) -> Chunk {
+pub(super) fn compute(day: &Day<'_>, users: Range<usize>, options: Options, scratch: &mut Scratch) -> Chunk {
     let mut chunk = Chunk::default();
     let events: usize = users.clone().map(|user| day.rows_of(user).len()).sum();
     chunk.user_values.reserve(users.len() * f::COUNT);
@@ -193,8 +193,8 @@ pub(super) fn compute(day: &Day<'_>, users: Range<usize>, options: &Options, scr
             Scope::Full => user_day::<true>(day, rows, sessions, scratch, &mut chunk),
             Scope::Rows => user_day::<false>(day, rows, sessions, scratch, &mut chunk),
         };
-        let name = scratch.names.counts.iter().copied().min_by_key(|&(code, calls)| (std::cmp::Reverse(calls), code));
-        chunk.users.push(UserRow { user: user as u32, name: name.map_or(0, |(code, _)| code) });
+        let name = scratch.names.used.iter().copied().min_by_key(|&(code, calls)| (std::cmp::Reverse(calls), code));
+        chunk.users.push(UserRow { id: user as u32, name: name.map_or(0, |(code, _)| code) });
         chunk.user_values.extend_from_slice(&row);
     }
     chunk
@@ -376,7 +376,7 @@ fn emit(s: &mut Scratch, chunk: &mut Chunk) {
     s.half_hours.sort_unstable_by_key(|(channel, _)| *channel);
     for (channel, cells) in &s.half_hours {
         for (half_hour, &[calls, errors]) in cells.iter().enumerate().filter(|(_, cell)| cell[0] > 0) {
-            chunk.hours.push(HalfHour { user, channel: *channel, half_hour: half_hour as u8, calls, errors });
+            chunk.hours.push(Activity { user, channel: *channel, half_hour: half_hour as u8, calls, errors });
         }
     }
 }
