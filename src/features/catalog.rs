@@ -285,10 +285,11 @@ pub fn markdown() -> String {
         ("ip_day", "One row per client address.", ip_day::FEATURES),
         ("org_day", "One row.", org_day::FEATURES),
     ] {
-        page.push_str(&format!(
-            "\n## {table} ({} features)\n\n{subject}\n\n| feature | meaning | unit | family | odd when |\n|---|---|---|---|---|\n",
-            features.len()
-        ));
+        let count = features.len();
+        page.extend([
+            format!("\n## {table} ({count} features)\n\n{subject}\n\n").as_str(),
+            "| feature | meaning | unit | family | odd when |\n|---|---|---|---|---|\n",
+        ]);
         for feature in features {
             let odd = match feature.direction {
                 Direction::High => "high",
@@ -296,7 +297,7 @@ pub fn markdown() -> String {
                 Direction::Both => "high or low",
             };
             let Feature { name, meaning, unit, family, .. } = feature;
-            page.push_str(&format!("| `{name}` | {meaning} | {unit} | {family} | {odd} |\n"));
+            page.extend([format!("| `{name}` | {meaning} | {unit} | {family} | {odd} |\n")]);
         }
     }
     page

@@ -50,6 +50,12 @@ const ACTION_RANK: [u32; 18] = {
 /// Number of verb classes.
 pub(super) const ACTIONS: usize = ACTIONS_BY_NAME.len();
 
+/// Calls of the wanted classes, from calls by class.
+#[inline]
+pub(super) fn calls_of(calls: &[u32; ACTIONS], wanted: impl Fn(Action) -> bool) -> u32 {
+    Action::ALL.iter().zip(calls).map(|(action, calls)| if wanted(*action) { *calls } else { 0 }).sum()
+}
+
 /// Distinct texts in order, the empty (missing) one first, numbered from 0.
 #[derive(Debug, Default)]
 pub(super) struct Texts(Vec<String>);

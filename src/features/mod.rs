@@ -111,7 +111,7 @@ pub fn compute(
         || -> Vec<user::Chunk> {
             chunks
                 .into_par_iter()
-                .map_init(|| user::Scratch::new(&day), |scratch, users| user::compute(&day, users, options, scratch))
+                .map_init(|| user::Scratch::new(&day), |scratch, users| user::compute(&day, users, *options, scratch))
                 .collect()
         },
         || full.then(|| rollup::compute(&day)),
@@ -193,7 +193,7 @@ fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Optio
     let start_ms = day.date.start_ms();
     for part in parts {
         let (first_user, first_session) = (tables.user_day.ids.len() as u32, tables.session.ids.len() as u32);
-        tables.user_day.ids.extend(part.users.iter().map(|u| Symbols::of(symbols.users, u.user)));
+        tables.user_day.ids.extend(part.users.iter().map(|u| Symbols::of(symbols.users, u.id)));
         tables.user_day.names.extend(part.users.iter().map(|u| Symbols::of(symbols.names, u.name)));
         tables.user_day.values.extend_from_slice(&part.user_values);
         tables.session.values.extend_from_slice(&part.session_values);
@@ -258,11 +258,11 @@ fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Optio
             table.names = vec![0; rows.codes.len()];
             table.values = rows.values;
         };
-        fill(&mut tables.app_day, ValueKind::Channel, rollups.app_day);
-        fill(&mut tables.ip_day, ValueKind::Ip, rollups.ip_day);
+        fill(&mut tables.app_day, ValueKind::Channel, rollups.apps);
+        fill(&mut tables.ip_day, ValueKind::Ip, rollups.ips);
         tables.org_day.ids = vec![symbols.text.len() as u32];
         tables.org_day.names = vec![0];
-        tables.org_day.values = rollups.org_day;
+        tables.org_day.values = rollups.org;
         symbols.text.push(org_id.to_owned());
     }
     if tables.org_day.ids.first().is_some_and(|_| org_id.is_empty()) {
@@ -295,11 +295,18 @@ fn request_sym(requests: &[Sym], row: u32) -> Sym {
 
 /// `<user_id>/<first call hh:mm:ss.mmm>/<n>`, n counting from 1 the user's sessions that start in that millisecond.
 fn session_id(user: &str, start: u32, ordinal: u32) -> String {
-    use std::io::Write;
-    let (seconds, ms) = (start / 1000, start % 1000);
-    let mut id = Vec::with_capacity(user.len() + 18);
-    id.extend_from_slice(user.as_bytes());
-    write!(id, "/{:02}:{:02}:{:02}.{ms:03}/{ordinal}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-        .expect("writing to memory cannot fail");
-    String::from_utf8(id).expect("made of text")
+    let mut id = String::with_capacity(user.len() + 16);
+    let mut digits = |before: char, number: u32, width: u32| {
+        id.push(before);
+        for place in (0..width).rev() {
+            id.push(char::from(b'0' + (number / 10_u32.pow(place) % 10) as u8));
+        }
+    };
+    digits('/', start / 3_600_000, 2);
+    digits(':', start / 60_000 % 60, 2);
+    digits(':', start / 1000 % 60, 2);
+    digits('.', start % 1000, 3);
+    digits('/', ordinal, ordinal.max(1).ilog10() + 1);
+    id.insert_str(0, user);
+    id
 }

@@ -1,7 +1,7 @@
 //! App-day, IP-day and org-day rows.
 
 use super::catalog::{app_day, ip_day, org_day};
-use super::day::{ACTIONS, Day, OUTCOMES, Outcome, Row, grouped};
+use super::day::{ACTIONS, Day, OUTCOMES, Outcome, Row, calls_of, grouped};
 use super::tally::Seen;
 use crate::events::action::Action;
 
@@ -15,15 +15,15 @@ pub(super) struct Rows {
 /// What [`compute`] makes.
 #[derive(Debug)]
 pub(super) struct Rollups {
-    pub(super) app_day: Rows,
-    pub(super) ip_day: Rows,
-    pub(super) org_day: Vec<f64>,
+    pub(super) apps: Rows,
+    pub(super) ips: Rows,
+    pub(super) org: Vec<f64>,
 }
 
 /// Roll-ups of a day. Calls without an address or without any channel have no row there.
 pub(super) fn compute(day: &Day<'_>) -> Rollups {
-    let ((app_day, ip_day), org_day) = rayon::join(|| rayon::join(|| by_app(day), || by_ip(day)), || org(day));
-    Rollups { app_day, ip_day, org_day }
+    let ((apps, ips), org) = rayon::join(|| rayon::join(|| by_app(day), || by_ip(day)), || by_org(day));
+    Rollups { apps, ips, org }
 }
 
 /// Counts that all roll-ups share.
@@ -43,8 +43,8 @@ impl Totals {
         self.hours |= 1 << (row.ms / 3_600_000);
     }
 
-    fn action(&self, wanted: fn(Action) -> bool) -> f64 {
-        f64::from(Action::ALL.into_iter().filter(|a| wanted(*a)).map(|a| self.actions[a as usize]).sum::<u32>())
+    fn action(&self, wanted: impl Fn(Action) -> bool) -> f64 {
+        f64::from(calls_of(&self.actions, wanted))
     }
 
     fn outcome(&self, outcome: Outcome) -> f64 {
@@ -167,7 +167,7 @@ fn by_ip(day: &Day<'_>) -> Rows {
     out
 }
 
-fn org(day: &Day<'_>) -> Vec<f64> {
+fn by_org(day: &Day<'_>) -> Vec<f64> {
     use org_day as f;
     let mut users = Seen::new(day.users.len());
     let mut failed_users = Seen::new(day.users.len());

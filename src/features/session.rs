@@ -1,7 +1,7 @@
 //! Sessions of one user: where they begin and end, their rows, and their steps as tokens.
 
 use super::catalog::session as f;
-use super::day::{ACTIONS, Day, OUTCOMES, Outcome, Row};
+use super::day::{ACTIONS, Day, OUTCOMES, Outcome, Row, calls_of};
 use super::tally::{Counts, NO_ROW, Seen};
 use super::user::Chunk;
 use super::{Options, Scope, gap_bucket, math, status_class};
@@ -79,7 +79,7 @@ pub(super) fn compute(
     day: &Day<'_>,
     rows: &[u32],
     user: u32,
-    options: &Options,
+    options: Options,
     s: &mut Scratch,
     chunk: &mut Chunk,
 ) -> u32 {
@@ -87,8 +87,12 @@ pub(super) fn compute(
     s.calls.extend(rows.iter().map(|&at| {
         let row = &day.rows[at as usize];
         // The source's own session is one wherever it comes from; else app or client and address make it.
-        let group = if row.session != 0 { [row.session, 0, 0] } else { [0, row.channel, row.ip] };
-        group.into_iter().chain([at]).fold(0, |key, part| key << 32 | u128::from(part))
+        let group = if row.session == 0 {
+            u128::from(u64::from(row.channel) << 32 | u64::from(row.ip))
+        } else {
+            u128::from(row.session) << 64
+        };
+        group << 32 | u128::from(at)
     }));
     s.calls.sort_unstable();
     s.found.clear();
@@ -173,18 +177,16 @@ fn features(day: &Day<'_>, calls: std::ops::Range<usize>, s: &mut Scratch) -> [f
     let mut out = [0.0; f::COUNT];
     let mut set = |column: usize, value: u32| out[column] = f64::from(value);
     let count = |a: Action| actions[a as usize];
-    let action =
-        |wanted: fn(Action) -> bool| -> u32 { Action::ALL.into_iter().filter(|a| wanted(*a)).map(count).sum() };
     let outcome = |o: Outcome| outcomes[o as usize];
     set(f::CALLS, total);
     set(f::DURATION_S, span / 1000);
-    set(f::READS, action(Action::is_read));
-    set(f::WRITES, action(Action::is_write));
-    set(f::DELETES, action(Action::is_delete));
-    set(f::DESCRIBES, action(Action::is_describe));
+    set(f::READS, calls_of(&actions, Action::is_read));
+    set(f::WRITES, calls_of(&actions, Action::is_write));
+    set(f::DELETES, calls_of(&actions, Action::is_delete));
+    set(f::DESCRIBES, calls_of(&actions, Action::is_describe));
     set(f::QUERIES, count(Action::Query) + count(Action::QueryAll));
     set(f::QUERY_MORES, count(Action::QueryMore));
-    set(f::BULK_CALLS, action(Action::is_bulk));
+    set(f::BULK_CALLS, calls_of(&actions, Action::is_bulk));
     set(f::COMPOSITE_CALLS, count(Action::Composite));
     set(f::AUTH_CALLS, count(Action::Auth));
     set(f::ERRORS, outcomes[Outcome::Unauthorised as usize..].iter().sum());

@@ -139,17 +139,17 @@ pub(super) struct Counts {
     slots: Vec<u32>,
     base: u32,
     /// Code and count, in order of first use.
-    pub(super) counts: Vec<(u32, u32)>,
+    pub(super) used: Vec<(u32, u32)>,
 }
 
 impl Counts {
     pub(super) fn new(codes: usize) -> Self {
-        Self { slots: vec![0; codes], base: 1, counts: Vec::new() }
+        Self { slots: vec![0; codes], base: 1, used: Vec::new() }
     }
 
     pub(super) fn clear(&mut self) {
-        self.base += self.counts.len() as u32;
-        self.counts.clear();
+        self.base += self.used.len() as u32;
+        self.used.clear();
         if self.base > 1 << 31 {
             self.slots.fill(0);
             self.base = 1;
@@ -161,7 +161,7 @@ impl Counts {
     pub(super) fn add(&mut self, code: u32) {
         if code != 0 {
             let place = self.place(code);
-            self.counts[place].1 += 1;
+            self.used[place].1 += 1;
         }
     }
 
@@ -170,18 +170,18 @@ impl Counts {
     pub(super) fn place(&mut self, code: u32) -> usize {
         let slot = &mut self.slots[code as usize];
         if *slot < self.base {
-            *slot = self.base + self.counts.len() as u32;
-            self.counts.push((code, 0));
+            *slot = self.base + self.used.len() as u32;
+            self.used.push((code, 0));
         }
         (*slot - self.base) as usize
     }
 
     pub(super) fn distinct(&self) -> u32 {
-        self.counts.len() as u32
+        self.used.len() as u32
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = u32> {
-        self.counts.iter().map(|c| c.1)
+        self.used.iter().map(|c| c.1)
     }
 
     pub(super) fn top(&self) -> u32 {

@@ -92,9 +92,9 @@ pub(crate) fn place(ip: &str) -> Place {
     }
     Place {
         network: ip.rsplit_once('.').map_or(ip, |(net, _)| net).to_owned(),
-        country: if last % 2 == 0 { "DE" } else { "NL" }.to_owned(),
+        country: if last.is_multiple_of(2) { "DE" } else { "NL" }.to_owned(),
         city: String::new(),
-        asn: if last % 3 == 0 { String::new() } else { format!("AS6450{}", last % 2) },
+        asn: if last.is_multiple_of(3) { String::new() } else { format!("AS6450{}", last % 2) },
         class: ["vpn", "hosting", "corporate", "internal"][usize::from(last % 4)].to_owned(),
     }
 }
@@ -104,7 +104,7 @@ pub(crate) fn random_calls(case: u64, count: usize) -> Vec<Call> {
     let mut rng = Seed(11).derive("random calls", case);
     let mut calls: Vec<Call> = Vec::with_capacity(count);
     for at in 0..count {
-        if at > 0 && rng.next_u32() % 16 == 0 {
+        if at > 0 && rng.next_u32().is_multiple_of(16) {
             let again = calls[rng.next_u32() as usize % at].clone();
             calls.push(again);
             continue;

@@ -87,7 +87,7 @@ fn a_value_keeps_its_three_earliest_different_requests() {
     let ids = ["x", "x", "", "y", "x", "z", "w"];
     let calls: Vec<Call> = ids.iter().enumerate().map(|(i, id)| Call::at(i as i64).request(id)).collect();
     let day = day(&shuffled(&calls, 1));
-    for value in day.tables.values.iter() {
+    for value in &day.tables.values {
         assert_eq!(value.request_ids.map(|id| day.tables.text(id)), ["x", "y", "z"], "{:?}", value.kind);
     }
 }

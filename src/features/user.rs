@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::catalog::user_day as f;
-use super::day::{ACTIONS, ACTIONS_BY_NAME, Day, OUTCOMES, Outcome};
+use super::day::{ACTIONS, ACTIONS_BY_NAME, Day, OUTCOMES, Outcome, calls_of};
 use super::session::{self, SessionRow, TokenRow};
 use super::tally::{Counts, Tally, Uses};
 use super::{Options, Scope, math};
@@ -13,7 +13,7 @@ use crate::tables::ValueKind;
 /// A user and the name most often seen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UserRow {
-    pub(super) user: u32,
+    pub(super) id: u32,
     pub(super) name: u32,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Value {
 
 /// Calls of one (user, channel) in a half-hour.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct HalfHour {
+pub(super) struct Activity {
     pub(super) user: u32,
     pub(super) channel: u32,
     pub(super) half_hour: u8,
@@ -44,7 +44,7 @@ pub(super) struct Chunk {
     pub(super) sessions: Vec<SessionRow>,
     pub(super) session_values: Vec<f64>,
     pub(super) values: Vec<Value>,
-    pub(super) hours: Vec<HalfHour>,
+    pub(super) hours: Vec<Activity>,
     pub(super) tokens: Vec<TokenRow>,
 }
 
@@ -172,7 +172,7 @@ pub(super) fn chunks(day: &Day<'_>) -> Vec<Range<usize>> {
 }
 
 /// All rows of some users.
-pub(super) fn compute(day: &Day<'_>, users: Range<usize>, options: &Options, scratch: &mut Scratch) -> Chunk {
+pub(super) fn compute(day: &Day<'_>, users: Range<usize>, options: Options, scratch: &mut Scratch) -> Chunk {
     let mut chunk = Chunk::default();
     let events: usize = users.clone().map(|user| day.rows_of(user).len()).sum();
     chunk.user_values.reserve(users.len() * f::COUNT);
@@ -193,8 +193,8 @@ pub(super) fn compute(day: &Day<'_>, users: Range<usize>, options: &Options, scr
             Scope::Full => user_day::<true>(day, rows, sessions, scratch, &mut chunk),
             Scope::Rows => user_day::<false>(day, rows, sessions, scratch, &mut chunk),
         };
-        let name = scratch.names.counts.iter().copied().min_by_key(|&(code, calls)| (std::cmp::Reverse(calls), code));
-        chunk.users.push(UserRow { user: user as u32, name: name.map_or(0, |(code, _)| code) });
+        let name = scratch.names.used.iter().copied().min_by_key(|&(code, calls)| (std::cmp::Reverse(calls), code));
+        chunk.users.push(UserRow { id: user as u32, name: name.map_or(0, |(code, _)| code) });
         chunk.user_values.extend_from_slice(&row);
     }
     chunk
@@ -244,21 +244,23 @@ fn user_day<const FULL: bool>(
     let mut out = [0.0; f::COUNT];
     let mut set = |column: usize, value: u32| out[column] = f64::from(value);
     let calls = rows.len() as u32;
-    let action = |wanted: fn(Action) -> bool| -> u32 {
-        s.action.uses.iter().filter(|u| wanted(ACTIONS_BY_NAME[u.code as usize - 1])).map(|u| u.calls).sum()
-    };
+    let mut actions = [0; ACTIONS];
+    for uses in &s.action.uses {
+        actions[ACTIONS_BY_NAME[uses.code as usize - 1] as usize] = uses.calls;
+    }
+    let count = |action: Action| actions[action as usize];
     set(f::CALLS, calls);
-    set(f::READS, action(Action::is_read));
-    set(f::WRITES, action(Action::is_write));
-    set(f::DELETES, action(Action::is_delete));
-    set(f::DESCRIBES, action(Action::is_describe));
-    set(f::QUERIES, action(|a| matches!(a, Action::Query | Action::QueryAll)));
-    set(f::QUERY_MORES, action(|a| a == Action::QueryMore));
-    set(f::BULK_CALLS, action(Action::is_bulk));
-    set(f::COMPOSITE_CALLS, action(|a| a == Action::Composite));
-    set(f::METADATA_CALLS, action(|a| a == Action::MetadataTooling));
-    set(f::AUTH_CALLS, action(|a| a == Action::Auth));
-    set(f::OTHER_CALLS, action(|a| a == Action::Other));
+    set(f::READS, calls_of(&actions, Action::is_read));
+    set(f::WRITES, calls_of(&actions, Action::is_write));
+    set(f::DELETES, calls_of(&actions, Action::is_delete));
+    set(f::DESCRIBES, calls_of(&actions, Action::is_describe));
+    set(f::QUERIES, count(Action::Query) + count(Action::QueryAll));
+    set(f::QUERY_MORES, count(Action::QueryMore));
+    set(f::BULK_CALLS, calls_of(&actions, Action::is_bulk));
+    set(f::COMPOSITE_CALLS, count(Action::Composite));
+    set(f::METADATA_CALLS, count(Action::MetadataTooling));
+    set(f::AUTH_CALLS, count(Action::Auth));
+    set(f::OTHER_CALLS, count(Action::Other));
     set(f::SESSIONS, sessions);
 
     let hours: [u32; 24] = std::array::from_fn(|h| half_hours[2 * h] + half_hours[2 * h + 1]);
@@ -374,7 +376,7 @@ fn emit(s: &mut Scratch, chunk: &mut Chunk) {
     s.half_hours.sort_unstable_by_key(|(channel, _)| *channel);
     for (channel, cells) in &s.half_hours {
         for (half_hour, &[calls, errors]) in cells.iter().enumerate().filter(|(_, cell)| cell[0] > 0) {
-            chunk.hours.push(HalfHour { user, channel: *channel, half_hour: half_hour as u8, calls, errors });
+            chunk.hours.push(Activity { user, channel: *channel, half_hour: half_hour as u8, calls, errors });
         }
     }
 }

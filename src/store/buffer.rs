@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::PartitionId;
-use super::merge::append;
+use super::merge::{append, append_all};
 use crate::date::{Date, MS_PER_DAY};
 use crate::error::{Error, Kind, Result};
 use crate::events::action::Action;
@@ -166,7 +166,7 @@ impl Spilled {
                 Slice::Memory { events, rows } => append(&mut all, &events, &rows),
                 Slice::Spilled { at, bytes } => {
                     let own = self.read(at, bytes)?;
-                    append(&mut all, &own, &[0..own.len()]);
+                    append_all(&mut all, &own);
                 }
             }
         }
@@ -199,9 +199,9 @@ fn encode(events: &Events) -> Vec<u8> {
     let mut out = Vec::new();
     let length = |out: &mut Vec<u8>, n: usize| out.extend_from_slice(&(n as u64).to_le_bytes());
     length(&mut out, events.len());
-    events.timestamp_ms.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes()));
-    events.source_row.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes()));
-    events.status.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes()));
+    put(&mut out, events.timestamp_ms.iter().map(|v| v.to_le_bytes()));
+    put(&mut out, events.source_row.iter().map(|v| v.to_le_bytes()));
+    put(&mut out, events.status.iter().map(|v| v.to_le_bytes()));
     out.extend(events.action.iter().map(|a| *a as u8));
     for column in &events.text {
         length(&mut out, column.dictionary.len());
@@ -210,17 +210,23 @@ fn encode(events: &Events) -> Vec<u8> {
             out.extend_from_slice(text.as_bytes());
         }
         if !column.dictionary.is_empty() {
-            column.codes.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes()));
+            put(&mut out, column.codes.iter().map(|v| v.to_le_bytes()));
         }
     }
     length(&mut out, events.request_id.bytes.len());
     out.extend_from_slice(&events.request_id.bytes);
-    events.request_id.ends.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes()));
+    put(&mut out, events.request_id.ends.iter().map(|v| v.to_le_bytes()));
     for numbers in &events.numbers {
         length(&mut out, numbers.len());
-        numbers.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes()));
+        put(&mut out, numbers.iter().map(|v| v.to_le_bytes()));
     }
     out
+}
+
+fn put<const N: usize>(out: &mut Vec<u8>, words: impl Iterator<Item = [u8; N]>) {
+    for word in words {
+        out.extend_from_slice(&word);
+    }
 }
 
 /// Takes apart what [`encode`] put together.

@@ -184,7 +184,9 @@ impl Store {
             if let Some(first) = parts.get_mut(&stats.digest) {
                 first.part.kind = first.part.kind.min(part.kind);
                 first.part.created = first.part.created.take().max(part.created);
-                slices.iter().for_each(|slice| buffers.drop_slice(*slice));
+                for slice in slices {
+                    buffers.drop_slice(slice);
+                }
             } else {
                 parts.insert(stats.digest.clone(), Incoming { part, slices });
             }

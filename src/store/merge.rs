@@ -38,7 +38,9 @@ pub(super) fn append(into: &mut Events, from: &Events, rows: &[Range<usize>]) {
         if from.is_empty() {
             into.resize(before + added, MISSING);
         } else {
-            rows.iter().for_each(|r| into.extend_from_slice(&from[r.clone()]));
+            for range in rows {
+                into.extend_from_slice(&from[range.clone()]);
+            }
         }
     }
     for range in rows {
@@ -61,6 +63,11 @@ pub(super) fn append(into: &mut Events, from: &Events, rows: &[Range<usize>]) {
     }
 }
 
+/// Appends a whole batch.
+pub(super) fn append_all(into: &mut Events, from: &Events) {
+    append(into, from, std::slice::from_ref(&(0..from.len())));
+}
+
 /// All rows of several parts, each row as often as it is in the part that has it most often. Parts overlap when the
 /// same call was delivered in two files; equal rows within one part are different calls. Also how many rows came
 /// from each part: the first of those that have a row most often.
@@ -75,7 +82,7 @@ pub(super) fn union(parts: Vec<Events>) -> (Events, Vec<u64>) {
     let mut part_of = Vec::new();
     let count = parts.len();
     for (number, part) in parts.into_iter().enumerate() {
-        append(&mut all, &part, &[0..part.len()]);
+        append_all(&mut all, &part);
         part_of.resize(all.len(), number as u32);
     }
     let mut order: Vec<(u64, u32, u32)> =

@@ -22,23 +22,23 @@ impl Lab {
 
     /// Writes the calls as a file of the profile `generic`.
     fn file(&self, name: &str, calls: &[Call]) -> SourceFile {
-        let mut text = String::from("timestamp,action,status_code,request_id");
-        for field in Field::ALL {
-            text.push_str(&format!(",{}", field.name()));
-        }
-        NUMBERS.iter().for_each(|n| text.push_str(&format!(",{n}")));
-        text.push('\n');
+        let header = ["timestamp", "action", "status_code", "request_id"].into_iter();
+        let header: Vec<&str> = header.chain(Field::ALL.map(Field::name)).chain(NUMBERS).collect();
+        let mut lines = vec![header.join(",")];
         let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
         for call in calls {
-            let time = crate::date::format_ms(DAY.start_ms() + call.ms);
-            let status = if call.status == 0 { String::new() } else { call.status.to_string() };
-            text.push_str(&format!("{time},{},{status},{}", call.action.name(), quoted(&call.request)));
-            Field::ALL.iter().for_each(|f| text.push_str(&format!(",{}", quoted(call.get(*f)))));
-            for number in call.numbers {
-                text.push_str(&if number == MISSING { ",".to_owned() } else { format!(",{number}") });
-            }
-            text.push('\n');
+            let number = |n: i64, missing: i64| if n == missing { String::new() } else { n.to_string() };
+            let mut cells = vec![
+                crate::date::format_ms(DAY.start_ms() + call.ms),
+                call.action.name().to_owned(),
+                number(call.status.into(), 0),
+                quoted(&call.request),
+            ];
+            cells.extend(Field::ALL.map(|field| quoted(call.get(field))));
+            cells.extend(call.numbers.map(|n| number(n, MISSING)));
+            lines.push(cells.join(","));
         }
+        let text = lines.join("\n") + "\n";
         let path = self.dir.path().join(name);
         fs::write(&path, text).unwrap();
         SourceFile::at(&path).unwrap()
