@@ -7,7 +7,7 @@ use statrs::function::gamma::ln_gamma;
 /// Smallest probability that is still taken from the regularised incomplete beta function itself.
 const UNDERFLOW: f64 = 1e-280;
 
-/// ln I_x(a, b), the log of the regularised incomplete beta function, for a, b > 0 and 0 ≤ x ≤ 1. Below 1e-280 it is
+/// ln `I_x(a, b)`, the log of the regularised incomplete beta function, for a, b > 0 and 0 ≤ x ≤ 1. Below 1e-280 it is
 /// the first term of its series (DLMF 8.17.7), which is exact to a factor near 1 there.
 pub fn ln_beta_reg(a: f64, b: f64, x: f64) -> f64 {
     if !(a > 0.0 && b > 0.0) || x >= 1.0 {

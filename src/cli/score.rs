@@ -56,11 +56,11 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
         eprintln!("run {what} {}", args.out.display());
     }
     let reported = anomalies.iter().filter(|a| a.reported).map(|a| a.severity).max();
-    if let (Some(worst), Some(threshold)) = (reported, run.fail_on) {
-        if worst >= threshold {
-            eprintln!("an anomaly of severity {} was reported (--fail-on {})", worst.name(), threshold.name());
-            return Ok(ExitCode::from(Kind::FailOn.exit_code()));
-        }
+    if let (Some(worst), Some(threshold)) = (reported, run.fail_on)
+        && worst >= threshold
+    {
+        eprintln!("an anomaly of severity {} was reported (--fail-on {})", worst.name(), threshold.name());
+        return Ok(ExitCode::from(Kind::FailOn.exit_code()));
     }
     let tripped = info.nights.iter().any(|n| !n.notes.is_empty()) || !info.missing_dates.is_empty();
     if tripped && run.strict {

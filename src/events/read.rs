@@ -168,7 +168,7 @@ fn parquet<T: Send>(
 
     let table = super::parquet::Table::open(path)?;
     // A constant column takes next to nothing per row, so that a small file may honestly have a million rows.
-    let most_rows = (limits.decompression_ratio * input.stored_bytes() as f64).max((1 << 20) as f64);
+    let most_rows = (limits.decompression_ratio * input.stored_bytes() as f64).max(f64::from(1 << 20));
     if table.rows as f64 > most_rows {
         return Err(Error::new(
             Kind::Input,

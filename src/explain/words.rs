@@ -9,8 +9,7 @@ const MAX_NAME: usize = 80;
 /// A name from the log, safe to put in a sentence (outputs still escape it for their format).
 pub fn name(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(2 * MAX_NAME));
-    let mut count = 0;
-    for c in text.chars() {
+    for (count, c) in text.chars().enumerate() {
         if count == MAX_NAME {
             out.push_str(&format!("… ({} characters)", text.chars().count()));
             break;
@@ -22,7 +21,6 @@ pub fn name(text: &str) -> String {
         } else {
             out.push(c);
         }
-        count += 1;
     }
     if out.is_empty() { "(blank)".into() } else { out }
 }
