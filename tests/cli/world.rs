@@ -62,7 +62,7 @@ impl World {
         let simulate = run("simulate --out sim --users 20 --days 34 --scenario S3@high --scenario S1@high");
         let features = run("features --events sim/events --store store --config sim/quietwatch.toml");
         let train = run(&format!("train --store store --until {UNTIL} --models models --name nightly"));
-        Self { simulate, features, train, dir }
+        Self { dir, simulate, features, train }
     }
 
     pub(crate) fn path(&self, name: &str) -> String {
