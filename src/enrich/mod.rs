@@ -167,9 +167,7 @@ fn is_private(ip: IpAddr) -> bool {
                 || v4.is_unspecified()
                 || (a == 100 && (64..128).contains(&b))
         }
-        IpAddr::V6(v6) => {
-            v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local()
-        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local(),
     }
 }
 

@@ -45,7 +45,7 @@ impl Facts {
 pub(super) enum Table {
     /// Prefixes by length, longest first; within a length by network address.
     Prefixes(BTreeMap<std::cmp::Reverse<(u8, bool)>, HashMap<IpAddr, Facts, FxBuildHasher>>),
-    /// A MaxMind database.
+    /// A `MaxMind` database.
     Database(Box<maxminddb::Reader<Vec<u8>>>),
 }
 
@@ -189,7 +189,10 @@ fn csv(path: &Path, bytes: &[u8]) -> Result<Table> {
         if columns.is_empty() {
             columns = fields.iter().map(|f| f.to_ascii_lowercase()).collect();
             if !columns.iter().any(|c| c == "network") {
-                return Err(fail(0, "expected a header with the column network (and country, asn, as_name, class, city)"));
+                return Err(fail(
+                    0,
+                    "expected a header with the column network (and country, asn, as_name, class, city)",
+                ));
             }
             continue;
         }
@@ -198,7 +201,8 @@ fn csv(path: &Path, bytes: &[u8]) -> Result<Table> {
             return Err(fail(line, "quotes or number of fields do not match the header"));
         }
         let get = |name: &str| columns.iter().position(|c| c == name).map_or("", |i| fields[i].as_str());
-        let network = parse_network(get("network")).ok_or_else(|| fail(line, "expected a network such as 192.0.2.0/24"))?;
+        let network =
+            parse_network(get("network")).ok_or_else(|| fail(line, "expected a network such as 192.0.2.0/24"))?;
         let asn = get("asn");
         let number = asn.strip_prefix("AS").or_else(|| asn.strip_prefix("as")).unwrap_or(asn);
         let facts = Facts {

@@ -52,7 +52,10 @@ fn the_longest_prefix_of_a_table_answers() {
         ("198.18.0.0/15", "DE", "AS64500 Example, Net", "hosting")
     );
     let narrow = known.lookup("198.18.7.9");
-    assert_eq!((narrow.network.as_str(), narrow.country.as_str(), narrow.class.as_str()), ("198.18.7.0/24", "FR", "tor"));
+    assert_eq!(
+        (narrow.network.as_str(), narrow.country.as_str(), narrow.class.as_str()),
+        ("198.18.7.0/24", "FR", "tor")
+    );
     let six = known.lookup("2001:db8:1::5");
     assert_eq!((six.network.as_str(), six.country.as_str(), six.class.as_str()), ("2001:db8::/32", "NL", "public"));
     assert_eq!(known.lookup("::ffff:198.18.7.9"), narrow, "IPv4-mapped is IPv4");

@@ -1,4 +1,4 @@
-//! CloudTrail's own rules: what its error codes, event names, user agents and identities mean in canonical terms.
+//! `CloudTrail`'s own rules: what its error codes, event names, user agents and identities mean in canonical terms.
 
 use std::borrow::Cow;
 
@@ -149,7 +149,10 @@ mod tests {
         for (agent, product) in [
             ("Boto3/1.26.165 Python/3.10.6 Linux/5.19.0-46-generic Botocore/1.29.165", ("Boto3", "1.26.165")),
             ("[S3Console/0.4, aws-internal/3 aws-sdk-java/1.12.488 cfg/retry-mode/standard]", ("S3Console", "0.4")),
-            ("APN/1.0 HashiCorp/1.0 Terraform/1.1.2 (+https://www.terraform.io) aws-sdk-go/1.44.157", ("Terraform", "1.1.2")),
+            (
+                "APN/1.0 HashiCorp/1.0 Terraform/1.1.2 (+https://www.terraform.io) aws-sdk-go/1.44.157",
+                ("Terraform", "1.1.2"),
+            ),
             ("Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:102.0) Gecko/20100101 Firefox/102.0", ("Firefox", "102.0")),
             ("AWS Internal", ("AWS Internal", "")),
             ("rds.amazonaws.com", ("rds.amazonaws.com", "")),

@@ -1,8 +1,8 @@
 //! Raw logs in, canonical events out.
 //!
 //! `source` finds files, `profile` says what their columns mean, `read` turns each into batches of canonical events.
-//! Inside: `decompress` → `split` (blocks of whole records) → `csv` / `json` / `parquet` (cells) → `columns` (typed,
-//! normalised, dictionary-coded).
+//! Inside, in the order of the data: `decompress` → `format` → `split` (blocks of whole records) → `parallel` → `csv` /
+//! `json` / `parquet` (cells) → `columns` (typed, normalised, dictionary-coded).
 
 pub mod action;
 pub mod batch;
@@ -10,9 +10,12 @@ mod cloudtrail;
 mod columns;
 pub(crate) mod csv;
 mod decompress;
+mod document;
+mod format;
 mod interner;
 mod json;
 pub mod normalise;
+mod parallel;
 #[cfg(feature = "frame")]
 mod parquet;
 pub mod profile;
@@ -20,6 +23,7 @@ pub mod quarantine;
 mod read;
 pub mod source;
 mod split;
+mod tile;
 mod time;
 pub mod verbs;
 
@@ -29,3 +33,6 @@ pub use profile::Profile;
 pub use quarantine::{QuarantineRow, Reason};
 pub use read::{ReadStats, read, read_map};
 pub use source::{SourceFile, SourceKind, discover};
+
+#[cfg(test)]
+mod corpus_tests;

@@ -170,7 +170,7 @@ fn is_opaque(segment: &str) -> bool {
     for b in segment.bytes() {
         match b {
             b'0'..=b'9' => digits += 1,
-                        b'g'..=b'z' | b'G'..=b'Z' => letters += 1,
+            b'g'..=b'z' | b'G'..=b'Z' => letters += 1,
             b'a'..=b'f' | b'A'..=b'F' | b'-' | b'_' => {}
             _ => other += 1,
         }

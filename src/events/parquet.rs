@@ -9,12 +9,13 @@ use std::path::Path;
 use polars::prelude::{ArrowDataType, Column, DataType, SerReader, TimeUnit};
 use polars_io::parquet::read::{ParallelStrategy, ParquetReader};
 
-use super::columns::{Builder, Parsed, Plan, Tile};
+use super::columns::Builder;
 use super::interner::{Cell, Store};
+use super::tile::{Parsed, Plan, Tile};
 use crate::error::{Error, Kind, Result};
 
 /// Rows decoded at a time.
-const SLICE_ROWS: usize = 128 << 10;
+const SLICE_ROWS: usize = 64 << 10;
 
 /// An open file: its columns and how many rows it says it has.
 pub(super) struct Table<'f> {

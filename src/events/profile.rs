@@ -27,7 +27,7 @@ pub(super) enum Role {
     Number(usize),
     /// Salesforce: must say `ApiTotalUsage` where it says anything.
     EventType,
-    /// CloudTrail from here on.
+    /// `CloudTrail` from here on.
     EventVersion,
     UserAgent,
     ErrorCode,
@@ -87,7 +87,7 @@ const SALESFORCE_KNOWN: [&str; 8] = [
     "PLANNER_IDENTIFIER",
 ];
 
-/// Top-level keys of CloudTrail records that are known and not used.
+/// Top-level keys of `CloudTrail` records that are known and not used.
 const CLOUDTRAIL_KNOWN: [&str; 16] = [
     "awsRegion",
     "errorMessage",
@@ -224,7 +224,9 @@ impl Profile {
                 OneOrMany::Many(sources) => sources,
             };
             if sources.is_empty() || sources.iter().any(|s| s.trim().is_empty()) {
-                return Err(fail(format!("columns.{name}: expected a column name or a list of them, found an empty one")));
+                return Err(fail(format!(
+                    "columns.{name}: expected a column name or a list of them, found an empty one"
+                )));
             }
             // A label is for `evaluate` alone: not reading it is what keeps it out of every feature.
             if name == "label" {

@@ -1,5 +1,7 @@
 //! Reading whole files: what every format and profile yields, and that blocks and threads change nothing.
 
+use std::fmt::Write;
+
 use super::*;
 use crate::events::batch::Field;
 
@@ -9,8 +11,10 @@ fn write(dir: &tempfile::TempDir, name: &str, bytes: &[u8]) -> std::path::PathBu
     path
 }
 
-/// Everything that a file yields, as text, and its statistics.
-fn rows(path: &Path, profile: &Profile, tuning: Tuning) -> Result<(Vec<String>, Vec<(u64, &'static str)>, ReadStats)> {
+/// Everything that a file yields: events as text, bad rows, statistics.
+type Yield = (Vec<String>, Vec<(u64, &'static str)>, ReadStats);
+
+fn rows(path: &Path, profile: &Profile, tuning: Tuning) -> Result<Yield> {
     let (mut lines, mut bad) = (Vec::new(), Vec::new());
     let mut quarantine = |q: QuarantineRow| bad.push((q.row, q.reason.as_str()));
     let mut sink = |events: Events| {
@@ -20,9 +24,10 @@ fn rows(path: &Path, profile: &Profile, tuning: Tuning) -> Result<(Vec<String>, 
                 line.push('|');
                 line.push_str(events.column(field).get(row));
             }
-            line += &format!("|{}|{}|{}", events.action[row].name(), events.status[row], events.request_id.get(row));
+            let (action, status, request) = (events.action[row].name(), events.status[row], events.request_id.get(row));
+            write!(line, "|{action}|{status}|{request}").unwrap();
             for numbers in &events.numbers {
-                line += &format!("|{}", numbers.get(row).copied().unwrap_or(super::super::batch::MISSING));
+                write!(line, "|{}", numbers.get(row).copied().unwrap_or(super::super::batch::MISSING)).unwrap();
             }
             lines.push(line);
         }
@@ -35,7 +40,7 @@ fn rows(path: &Path, profile: &Profile, tuning: Tuning) -> Result<(Vec<String>, 
     Ok((lines, bad, stats))
 }
 
-fn default_rows(path: &Path, profile: &str) -> (Vec<String>, Vec<(u64, &'static str)>, ReadStats) {
+fn default_rows(path: &Path, profile: &str) -> Yield {
     rows(path, &Profile::load(profile).unwrap(), Tuning { block_bytes: 1 << 20, threads: 1 }).unwrap()
 }
 
@@ -142,13 +147,15 @@ fn awkward_csv() -> String {
             31 => text.push_str("\"2025-10-09T18:00:00Z\",\"un\"closed\",x,GET,c,r,1\n"),
             41 => text.push_str("2025-99-09T18:00:00Z,u,/v1/x,GET,c,r,1\n"),
             _ => {
-                text += &format!(
-                    "2025-10-09T18:{minute:02}:{second:02}.{:03}Z,u{},\"/v{}/users/{i}?q=\"\"1\"\"\",GET,\"a\nb{}\",r{i},{i}\n",
+                writeln!(
+                    text,
+                    "2025-10-09T18:{minute:02}:{second:02}.{:03}Z,u{},\"/v{}/users/{i}?q=\"\"1\"\"\",GET,\"a\nb{}\",r{i},{i}",
                     i % 1000,
                     i % 7,
                     i % 3,
                     i % 5
-                );
+                )
+                .unwrap();
             }
         }
     }
@@ -160,14 +167,19 @@ fn blocks_and_threads_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let csv = awkward_csv();
     let plain_csv = csv.replace('"', "").replace("a\nb", "ab");
-    let json: String = (0..3_000)
-        .map(|i| format!("{{\"timestamp\":\"2025-10-09T18:00:00Z\",\"user_id\":\"u{}\",\"row_count\":{i}}}\n", i % 11))
-        .collect();
+    let mut json = String::new();
+    for i in 0..3_000 {
+        let user = i % 11;
+        writeln!(json, r#"{{"timestamp":"2025-10-09T18:00:00Z","user_id":"u{user}","row_count":{i}}}"#).unwrap();
+    }
     let document = format!("{{\"x\":1,\"Records\":[{}]}}", json.trim_end().replace('\n', " , "));
     let profile = Profile::builtin("generic").unwrap();
-    for (name, text) in
-        [("q.csv", csv.as_bytes()), ("p.csv", plain_csv.as_bytes()), ("l.jsonl", json.as_bytes()), ("d.json", document.as_bytes())]
-    {
+    for (name, text) in [
+        ("q.csv", csv.as_bytes()),
+        ("p.csv", plain_csv.as_bytes()),
+        ("l.jsonl", json.as_bytes()),
+        ("d.json", document.as_bytes()),
+    ] {
         let path = write(&dir, name, text);
         let whole = rows(&path, &profile, Tuning { block_bytes: 1 << 24, threads: 1 }).unwrap();
         assert!(whole.0.len() > 2_000);
@@ -244,7 +256,10 @@ fn limits_end_in_errors_that_name_the_key() {
     }
     let bomb = write(&dir, "bomb.csv.zst", &zstd::encode_all(big.as_slice(), 3).unwrap());
     let error = read(&SourceFile::at(&bomb).unwrap(), &profile, &fine, &mut |_| (), &mut |_| Ok(())).unwrap_err();
-    assert!(error.to_string().contains("column timestamp") && !error.to_string().contains("18:34"), "no header: {error}");
+    assert!(
+        error.to_string().contains("column timestamp") && !error.to_string().contains("18:34"),
+        "no header: {error}"
+    );
     let with_header = [b"timestamp,user_id,a,b,c,d,e,,,,,,,,,,,,,,,,,,,,,,,,,\n".as_slice(), &big].concat();
     let bomb = write(&dir, "bomb2.csv.zst", &zstd::encode_all(with_header.as_slice(), 3).unwrap());
     let error = read(&SourceFile::at(&bomb).unwrap(), &profile, &fine, &mut |_| (), &mut |_| Ok(())).unwrap_err();
@@ -274,30 +289,31 @@ fn an_error_of_the_sink_ends_the_reading() {
 
 /// `QW_EVENTS=/path/ev.csv cargo test --release --lib reading_speed -- --ignored --nocapture`
 #[test]
-#[ignore = "a measurement, for a file named by QW_EVENTS"]
+#[ignore = "a measurement, for a file or folder named by QW_EVENTS"]
 fn reading_speed() {
     let path = std::env::var("QW_EVENTS").unwrap();
-    let profile = Profile::load(&std::env::var("QW_PROFILE").unwrap_or("salesforce-api-total-usage".into())).unwrap();
-    let source = SourceFile::at(Path::new(&path)).unwrap();
+    let name = std::env::var("QW_PROFILE").unwrap_or_else(|_| "salesforce-api-total-usage".to_owned());
+    let profile = Profile::load(&name).unwrap();
+    let sources = crate::events::discover(&[path]).unwrap();
     for _ in 0..5 {
         let started = std::time::Instant::now();
-        let mut sum = 0_u64;
-        let stats = read(&source, &profile, &Limits::default(), &mut |_| (), &mut |e: Events| {
-            sum = sum.wrapping_add(e.timestamp_ms.len() as u64);
-            Ok(())
-        })
-        .unwrap();
+        let (mut rows, mut bad, mut batches) = (0, 0, 0);
+        for source in &sources {
+            let stats = read(source, &profile, &Limits::default(), &mut |_| (), &mut |_| {
+                batches += 1;
+                Ok(())
+            })
+            .unwrap();
+            rows += stats.rows;
+            bad += stats.quarantined;
+        }
+        let seconds = started.elapsed().as_secs_f64();
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let peak = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
-        let cpu = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let ticks: Vec<u64> = cpu.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2).map(|t| t.parse().unwrap()).collect();
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let ticks: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2).collect();
         eprintln!(
-            "{} rows, {} bad, {:.3} s, {peak}, cumulative cpu ticks user {} system {} ({sum})",
-            stats.rows,
-            stats.quarantined,
-            started.elapsed().as_secs_f64(),
-            ticks[0],
-            ticks[1],
+            "{rows} rows, {bad} bad, {batches} batches, {seconds:.3} s; so far {peak}, CPU 1/100 s user+system {ticks:?}"
         );
     }
 }

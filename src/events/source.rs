@@ -99,12 +99,14 @@ impl SourceFile {
     fn manifest_says(&mut self, manifest: &Path, certain: bool) -> Result<()> {
         let says = match read_manifest(manifest) {
             Ok(Some(says)) => says,
-            Ok(None) if !certain => return Ok(()),
-            Err(_) if !certain => return Ok(()),
+            Ok(None) | Err(_) if !certain => return Ok(()),
             Ok(None) => {
                 return Err(Error::new(
                     Kind::Input,
-                    format!("{}: expected a manifest with Interval and LogDate, found another object", manifest.display()),
+                    format!(
+                        "{}: expected a manifest with Interval and LogDate, found another object",
+                        manifest.display()
+                    ),
                 ));
             }
             Err(e) => return Err(e),
@@ -203,7 +205,11 @@ pub fn discover(paths: &[String]) -> Result<Vec<SourceFile>> {
     for text in paths {
         let path = Path::new(text);
         if path.exists() {
-            if path.is_dir() { walk(path, 0, &mut found)? } else { found.insert(path.to_owned()); }
+            if path.is_dir() {
+                walk(path, 0, &mut found)?;
+            } else {
+                found.insert(path.to_owned());
+            }
             continue;
         }
         if !text.contains(['*', '?', '[']) {
@@ -238,7 +244,10 @@ fn walk(folder: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) -> Result<()
     if depth > MAX_DEPTH {
         return Err(Error::new(
             Kind::Input,
-            format!("{}: expected folders at most {MAX_DEPTH} deep (is a link going round in circles?)", folder.display()),
+            format!(
+                "{}: expected folders at most {MAX_DEPTH} deep (is a link going round in circles?)",
+                folder.display()
+            ),
         ));
     }
     let fail = |e| Error::io(Kind::Input, "read", folder, e);
@@ -372,7 +381,11 @@ mod tests {
             ("events.csv", Unknown, ""),
         ] {
             let file = SourceFile::at(Path::new(name)).unwrap();
-            assert_eq!((file.kind, file.date.map(|d| d.to_string()).unwrap_or_default().as_str()), (kind, date), "{name}");
+            assert_eq!(
+                (file.kind, file.date.map(|d| d.to_string()).unwrap_or_default().as_str()),
+                (kind, date),
+                "{name}"
+            );
         }
     }
 }

@@ -4,7 +4,7 @@ use memchr::memrchr;
 
 use super::csv::{PADDING, Walk, contains, walk};
 use super::decompress::Input;
-use super::json::Document;
+use super::document::Document;
 use crate::error::{Error, Kind, Result};
 
 /// Some whole records of a file.
@@ -49,6 +49,11 @@ pub(super) struct Splitter {
 impl Splitter {
     /// `carry` is what was read from `input` already; the first record in it gets number 1.
     pub(super) fn new(input: Input, shape: Shape, carry: Vec<u8>, block_bytes: usize, line_bytes: usize) -> Self {
+        // A small file needs no large buffer; a compressed one is expected to grow at most sixteenfold.
+        let stored = usize::try_from(input.stored_bytes()).unwrap_or(usize::MAX);
+        let likely =
+            if input.is_compressed() { stored.saturating_mul(16).max(1 << 20) } else { stored.saturating_add(1) };
+        let block_bytes = block_bytes.min(likely);
         Self { input, shape, carry, block_bytes, line_bytes, next_record: 1, ended: false }
     }
 
@@ -59,7 +64,10 @@ impl Splitter {
     /// The next block, in `buffer`'s memory. `None` at the end.
     pub(super) fn next_block(&mut self, mut buffer: Vec<u8>) -> Result<Option<Block>> {
         let wanted = self.block_bytes.max(self.carry.len() * 2) + PADDING;
-        if buffer.len() < wanted {
+        if buffer.is_empty() {
+            // Zeroed by the system page by page as it is used, where a resize would write it all at once.
+            buffer = vec![0; wanted];
+        } else if buffer.len() < wanted {
             buffer.resize(wanted, 0);
         }
         let mut filled = self.carry.len();

@@ -187,7 +187,8 @@ fn compact(text: &[u8]) -> Option<i64> {
     if whole.len() != 14 || !whole.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let base = civil_ms(two(text, 0)? * 100 + two(text, 2)?, two(text, 4)?, two(text, 6)?, two(text, 8)?, two(text, 10)?)?;
+    let base =
+        civil_ms(two(text, 0)? * 100 + two(text, 2)?, two(text, 4)?, two(text, 6)?, two(text, 8)?, two(text, 10)?)?;
     Some(base + seconds(two(text, 12)?)? + millis(fraction)?)
 }
 

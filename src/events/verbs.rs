@@ -15,7 +15,7 @@ pub fn classify(family: &str, method: &str, resource: &str) -> Action {
     let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
     match segments.as_slice() {
         [] => Action::Other,
-        ["query"] => Action::Query,
+        ["query"] | ["graphql", ..] => Action::Query,
         ["queryall"] => Action::QueryAll,
         ["query" | "queryall", ..] => Action::QueryMore,
         ["search" | "parameterizedsearch", ..] => Action::Search,
@@ -25,7 +25,6 @@ pub fn classify(family: &str, method: &str, resource: &str) -> Action {
         ["limits", ..] => Action::Limits,
         ["tooling" | "metadata", ..] | ["services", "metadata" | "m", ..] => Action::MetadataTooling,
         ["ui-api", "object-info", ..] => Action::DescribeObject,
-        ["graphql", ..] => Action::Query,
         ["oauth2", ..] | ["services", "oauth2", ..] => Action::Auth,
         _ if family.eq_ignore_ascii_case("bulk") => bulk(&segments, method),
         _ => method.crud(),
@@ -72,7 +71,10 @@ fn sobjects(rest: &[&str], method: Method) -> Action {
 /// Below the job collection: `{id}`, `{id}/results`, `{id}/batch/{id}/result` and so on.
 fn bulk(rest: &[&str], method: Method) -> Action {
     let result = |s: &&str| {
-        matches!(*s, "results" | "result" | "resultpages" | "successfulresults" | "failedresults" | "unprocessedrecords")
+        matches!(
+            *s,
+            "results" | "result" | "resultpages" | "successfulresults" | "failedresults" | "unprocessedrecords"
+        )
     };
     match method {
         Method::Delete => Action::BulkDelete,
@@ -90,15 +92,29 @@ fn soap(method: &str) -> Action {
         "queryall" => Action::QueryAll,
         "search" => Action::Search,
         "describeglobal" => Action::DescribeGlobal,
-        "login" | "logout" | "invalidatesessions" | "setpassword" | "resetpassword" | "changeownpassword" => Action::Auth,
+        "login" | "logout" | "invalidatesessions" | "setpassword" | "resetpassword" | "changeownpassword" => {
+            Action::Auth
+        }
         "retrieve" | "getupdated" | "getdeleted" | "findduplicates" | "findduplicatesbyids" => Action::CrudRead,
         "create" | "update" | "upsert" | "merge" | "undelete" | "convertlead" | "process" | "sendemail" => {
             Action::CrudWrite
         }
         "delete" | "emptyrecyclebin" => Action::CrudDelete,
-        "describemetadata" | "listmetadata" | "readmetadata" | "createmetadata" | "updatemetadata" | "upsertmetadata"
-        | "deletemetadata" | "renamemetadata" | "deploy" | "checkdeploystatus" | "checkretrievestatus"
-        | "executeanonymous" | "compileclasses" | "compiletriggers" | "runtests" => Action::MetadataTooling,
+        "describemetadata"
+        | "listmetadata"
+        | "readmetadata"
+        | "createmetadata"
+        | "updatemetadata"
+        | "upsertmetadata"
+        | "deletemetadata"
+        | "renamemetadata"
+        | "deploy"
+        | "checkdeploystatus"
+        | "checkretrievestatus"
+        | "executeanonymous"
+        | "compileclasses"
+        | "compiletriggers"
+        | "runtests" => Action::MetadataTooling,
         _ if name.starts_with("describe") => Action::DescribeObject,
         _ => Action::Other,
     }
