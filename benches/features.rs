@@ -14,7 +14,7 @@ use quietwatch::Date;
 use quietwatch::config::Settings;
 use quietwatch::enrich::Place;
 use quietwatch::events::batch::Field;
-use quietwatch::events::{Events, Profile, SourceFile, read};
+use quietwatch::events::{Events, Profile, SourceFile, discover, read};
 use quietwatch::features::{Options, Scope, compute};
 use quietwatch::store::{Store, rows};
 
@@ -146,7 +146,7 @@ fn features(c: &mut Criterion) {
 }
 
 fn once(file: &str) {
-    let sources = [SourceFile::at(Path::new(file)).expect("a readable file")];
+    let sources = discover(&[file.to_owned()]).expect("a readable file or folder");
     let (profile, settings) = (profile(), Settings::default());
     let begun = Instant::now();
     let work = std::env::var("QUIETWATCH_WORK").unwrap_or_default();

@@ -260,13 +260,11 @@ fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Optio
         };
         fill(&mut tables.app_day, ValueKind::Channel, rollups.apps);
         fill(&mut tables.ip_day, ValueKind::Ip, rollups.ips);
-        tables.org_day.ids = vec![symbols.text.len() as u32];
+        let org = if org_id.is_empty() { 0 } else { symbols.text.len() as u32 };
+        tables.org_day.ids = vec![org];
         tables.org_day.names = vec![0];
         tables.org_day.values = rollups.org;
         symbols.text.push(org_id.to_owned());
-    }
-    if tables.org_day.ids.first().is_some_and(|_| org_id.is_empty()) {
-        tables.org_day.ids = vec![0];
     }
     tables.text = symbols.text;
     DayFeatures { tables, tokens }

@@ -149,6 +149,7 @@ impl Builder<'_> {
             events: events.len() as u64,
             parts,
             files: Vec::new(),
+            check: String::new(),
         };
         drop(events);
         self.publish(&id, manifest, files)

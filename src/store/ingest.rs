@@ -63,7 +63,7 @@ pub enum Progress {
 }
 
 /// Events kept in memory at most; more go to a temporary file in the store.
-const BUFFER_BYTES: usize = 640 << 20;
+const BUFFER_BYTES: usize = 512 << 20;
 
 /// Partitions above this size are made one at a time, by all threads together.
 const LARGE_ROWS: u64 = 600_000;

@@ -85,13 +85,20 @@ pub struct Manifest {
     pub parts: Vec<Part>,
     /// By path.
     pub files: Vec<File>,
+    /// BLAKE3 of the manifest's bytes with nothing here.
+    pub check: String,
 }
 
 impl Manifest {
-    /// The bytes on disk.
+    /// The bytes on disk, with their check.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec_pretty(self)
-            .map_err(|e| Error::new(Kind::Bug, "cannot write a manifest").with_source(e))?;
+        let encode = |manifest: &Self| {
+            serde_json::to_vec_pretty(manifest)
+                .map_err(|e| Error::new(Kind::Bug, "cannot write a manifest").with_source(e))
+        };
+        let unchecked = encode(&Self { check: String::new(), ..self.clone() })?;
+        let check = blake3::hash(&unchecked).to_hex().to_string();
+        let mut bytes = encode(&Self { check, ..self.clone() })?;
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -102,18 +109,22 @@ impl Manifest {
         struct Version {
             format: u32,
         }
-        let damaged = |e: serde_json::Error| {
-            Error::new(Kind::Digest, format!("{place}: the manifest is damaged; ingest the date's files again"))
-                .with_source(e)
+        let damaged = || {
+            Error::new(
+                Kind::Digest,
+                format!("{place}: the manifest is damaged; remove the partition and ingest the date's files again"),
+            )
         };
-        let found = serde_json::from_slice::<Version>(bytes).map_err(damaged)?.format;
+        let found = serde_json::from_slice::<Version>(bytes).map_err(|e| damaged().with_source(e))?.format;
         if found != FORMAT {
             return Err(Error::new(
                 Kind::Input,
                 format!("{place}: expected store format {FORMAT}, found {found}; use the engine version that wrote it"),
             ));
         }
-        serde_json::from_slice(bytes).map_err(damaged)
+        let manifest: Self = serde_json::from_slice(bytes).map_err(|e| damaged().with_source(e))?;
+        // There is one way to write a manifest, so that every bit of it is checked.
+        if manifest.to_bytes()? == bytes { Ok(manifest) } else { Err(damaged()) }
     }
 
     /// The listed file.

@@ -298,6 +298,26 @@ fn a_flipped_bit_in_any_file_is_refused() {
 }
 
 #[test]
+fn a_flipped_bit_anywhere_in_a_manifest_is_refused() {
+    let lab = Lab::new();
+    let store = lab.store("s");
+    ingest(&store, &[lab.file("a.csv", &random_calls(1, 60))]);
+    let id = id("o", 0);
+    let path = store.folder(&id).join(build::MANIFEST);
+    let good = fs::read(&path).unwrap();
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 7);
+        fs::write(&path, &bad).unwrap();
+        // A flipped version number is a format of another engine.
+        let kind = store.manifest(&id).unwrap_err().kind();
+        assert!(kind == Kind::Digest || (kind == Kind::Input && at < 20), "byte {at}: {kind:?}");
+    }
+    fs::write(&path, &good).unwrap();
+    store.load(&id).unwrap();
+}
+
+#[test]
 fn what_a_killed_writer_left_is_cleared_and_what_it_moved_away_put_back() {
     let lab = Lab::new();
     let (store, expected) = (lab.store("s"), lab.store("expected"));
