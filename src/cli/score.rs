@@ -51,7 +51,7 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
         let what = match published {
             Published::Created => "written to",
             Published::Unchanged => "unchanged in",
-            Published::Replaced { .. } => "replaced in (the run before is kept in .revisions of)",
+            Published::Replaced { .. } => "replaced (the run before is kept in its .revisions) in",
         };
         eprintln!("run {what} {}", args.out.display());
     }

@@ -58,6 +58,8 @@ pub struct Scorer<'a> {
     window: (Date, Date),
     /// Dates with data and their organisations.
     calendar: BTreeMap<Date, Vec<String>>,
+    /// The state was folded anew within the training window and is not the model's.
+    in_sample: bool,
     /// Next date that has not been folded.
     next: Date,
 }
@@ -106,6 +108,7 @@ impl<'a> Scorer<'a> {
             rows,
             window,
             calendar,
+            in_sample: true,
             next: window.0,
         };
         if from > window.1 {
@@ -130,6 +133,7 @@ impl<'a> Scorer<'a> {
     /// The model's own state, which ends with the training window.
     fn start_from_model(&mut self) -> Result<()> {
         self.engine = Engine { chain: self.first_link("model"), ..Engine::default() };
+        self.in_sample = false;
         for row in self.rows {
             records::read(row, &mut self.engine.orgs)?;
         }
@@ -170,7 +174,7 @@ impl<'a> Scorer<'a> {
     /// Rolls forward over the days before `date`, then scores it. Dates must be asked for in order. `None` if the date
     /// has no data.
     pub fn night(&mut self, date: Date, progress: Progress<'_>) -> Result<Option<Night>> {
-        if date > self.window.1 && self.next <= self.window.1 {
+        if date > self.window.1 && self.in_sample {
             // A range that leaves the training window goes on as its later nights would on their own.
             self.start_from_model()?;
         }
