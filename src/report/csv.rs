@@ -9,7 +9,6 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::COLUMNS;
-use super::escape::visible;
 use crate::anomaly::Anomaly;
 use crate::error::{Error, Kind, Result};
 
@@ -22,8 +21,7 @@ pub fn write(anomalies: &[Anomaly]) -> Result<Vec<u8>> {
             .map_err(|e| Error::new(Kind::Bug, "an anomaly cannot be written as JSON").with_source(e))?;
         let cells = COLUMNS.iter().map(|column| match &row[column] {
             Value::Null => Cow::Borrowed(""),
-            // Control and direction characters have no business in a sheet; `anomalies.jsonl` keeps the log's own bytes.
-            Value::String(text) => Cow::Owned(guard(&visible(text)).into_owned()),
+            Value::String(text) => guard(text),
             // A list's JSON starts with `[`, a number is no formula.
             other => Cow::Owned(other.to_string()),
         });
