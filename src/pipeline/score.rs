@@ -349,7 +349,12 @@ impl<'a> Scorer<'a> {
                 let id = day.text(day.user_day.ids[row]);
                 let Some(s) = by_user.get(&(day.org_id.as_str(), id)) else { continue };
                 habits[row] = s.habits.map(f64::from_bits);
-                let extreme = f64::from_bits(s.p) < below && !young;
+                // Nor is a night learned that was reported and that nobody has looked at yet.
+                let reported = Family::ALL.into_iter().any(|family| {
+                    let case = (day.org_id.clone(), SubjectType::UserDay, id.to_owned(), family);
+                    self.engine.cases.get(&case).is_some_and(|(last, _)| *last == date)
+                });
+                let extreme = (reported || f64::from_bits(s.p) < below) && !young;
                 if announced_row(day, row, &self.settings) {
                     learn[row] = false;
                 } else if extreme {
