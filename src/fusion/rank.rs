@@ -48,6 +48,9 @@ pub const CASE_NIGHTS: i32 = 7;
 /// How much less likely a repeat has to be to count as an alert again.
 pub const WORSE: f64 = 10.0;
 
+/// A repeat at most this likely keeps its case open, though it might not be reported on its own.
+pub const STILL_ODD: f64 = 0.05;
+
 /// The last report of each open case: date and p-value.
 pub type Cases = BTreeMap<(String, SubjectType, String, Family), (Date, f64)>;
 
@@ -89,11 +92,12 @@ pub fn rank(date: Date, candidates: &[Candidate], cases: &mut Cases, settings: &
             if reported {
                 alerts += 1;
             }
-            if reported || (significant && repeat) {
+            let still = repeat && c.p <= STILL_ODD;
+            if reported || still {
                 let least = open.map_or(c.p, |(_, p)| p.min(c.p));
                 cases.insert(key, (date, least));
             }
-            let status = if open.is_some() && significant { Status::Ongoing } else { Status::New };
+            let status = if open.is_some() && c.p <= STILL_ODD { Status::Ongoing } else { Status::New };
             Decision { candidate: i, rank: place as u32 + 1, reported, q: q[i], status }
         })
         .collect()
