@@ -3,7 +3,7 @@
 //! A simulation is a folder: `events/` with one log file per day in Salesforce's own `ApiTotalUsage` form, `labels.csv`
 //! and `truth.json` (what happened), `networks.csv` (who owns which address) and a `quietwatch.toml` that names it.
 //! The data flow is: build a [`world`], place scenarios in it ([`schedule`]), play them ([`attacks`], [`benign`]), make
-//! each day ([`script`], [`days`]), write it ([`output`], [`truth`]). [`inject`] plays the same attacks in an archive
+//! each day ([`script`], [`days`]), write it ([`output`], [`truth`]). [`mod@inject`] plays the same attacks in an archive
 //! that already exists. Everything is a pure function of the options; days are made on all threads.
 //!
 //! Names, ids and addresses are made up: `198.18.0.0/15` and `2001:db8::/32` belong to nobody.

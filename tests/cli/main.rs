@@ -1,8 +1,6 @@
 //! End-to-end tests of the command line: exit code, standard output and standard error of the real binary, in one test
 //! binary (each further one would link Polars again).
 
-#![expect(clippy::disallowed_methods, reason = "a test may write a file that is not atomic")]
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
