@@ -24,9 +24,16 @@ pub struct CountCell {
     pub excess: f64,
     /// Σ w·μ².
     pub square: f64,
+    /// Σ w over days with y > 0.
+    pub active: f64,
+    /// Σ w·y over days with y > 0, winsorised for such days.
+    pub active_total: f64,
+    /// Σ w·y² of the same.
+    pub active_square: f64,
 }
 
-/// Prior of a count in a peer group: Gamma(a, b) over rates, and the pooled dispersion.
+/// Prior of a count in a peer group: Gamma(a, b) over rates, the pooled dispersion, and the same for the days on which
+/// there is anything to count at all.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CountPrior {
     /// Shape.
@@ -35,20 +42,41 @@ pub struct CountPrior {
     pub b: f64,
     /// Negative-binomial dispersion.
     pub r: f64,
+    /// Share of days above zero.
+    pub active: f64,
+    /// Mean of the days above zero.
+    pub active_mean: f64,
+    /// Dispersion of the days above zero.
+    pub active_r: f64,
 }
 
 impl Default for CountPrior {
     fn default() -> Self {
-        Self { a: 0.5, b: 0.5, r: 2.0 }
+        Self { a: 0.5, b: 0.5, r: 2.0, active: 0.1, active_mean: 3.0, active_r: 0.7 }
     }
 }
 
-/// Predictive of a count: negative binomial with mean `mean` and dispersion `r`.
+/// Predictive of a count: negative binomial with mean `mean` and dispersion `r`, and for a count that is usually zero
+/// also a hurdle.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CountPredictive {
     /// Expected value.
     pub mean: f64,
     /// Dispersion, parameter uncertainty included.
+    pub r: f64,
+    /// For a count that is zero on many days.
+    pub hurdle: Option<Hurdle>,
+}
+
+/// A count that is usually zero: it is above zero with some probability, and then of a size of its own (hurdle model,
+/// Mullahy 1986). One negative binomial for both would call any size impossible for somebody who had none yet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hurdle {
+    /// Probability of a day above zero.
+    pub active: f64,
+    /// Mean of such a day.
+    pub mean: f64,
+    /// Dispersion of such a day, as a negative binomial above one.
     pub r: f64,
 }
 
@@ -58,9 +86,13 @@ impl CountPredictive {
         (self.mean + self.mean * self.mean / self.r).sqrt()
     }
 
-    /// ln P(Y ≥ y).
+    /// ln P(Y ≥ y). Where there is a hurdle both models must find the count odd.
     pub fn ln_at_least(&self, y: f64) -> f64 {
-        ln_nb_at_least(y, self.mean, self.r)
+        let plain = ln_nb_at_least(y, self.mean, self.r);
+        match self.hurdle {
+            Some(h) if y > 0.0 => plain.max(h.active.ln() + ln_nb_at_least(y - 1.0, (h.mean - 1.0).max(0.05), h.r)),
+            _ => plain,
+        }
     }
 
     /// ln P(Y ≤ y).
@@ -76,8 +108,10 @@ impl CountCell {
             self.total[i] *= factor;
             self.exposure[i] *= factor;
         }
-        self.excess *= d.slow;
-        self.square *= d.slow;
+        for x in [&mut self.excess, &mut self.square, &mut self.active, &mut self.active_total, &mut self.active_square]
+        {
+            *x *= d.slow;
+        }
     }
 
     /// Days of own history, as the slow memory weighs them.
@@ -95,9 +129,36 @@ impl CountCell {
         let (a, b) = (prior.a + self.total[memory], prior.b + self.exposure[memory]);
         let mean = (a / b * season).max(0.02);
         // A few days say little about how much days differ, least of all for something that has just begun and grows.
-        let r = 1.0 / (1.0 / self.dispersion(prior) + 1.0 / (1.0 + self.exposure[0]));
+        let r = 1.0 / (1.0 / self.dispersion(prior) + 3.0 / (1.0 + self.exposure[0]).powf(1.5));
         let variance = mean + mean * mean / r + a / (b * b) * season * season;
-        CountPredictive { mean, r: (mean * mean / (variance - mean)).clamp(0.05, 1e3) }
+        // For a count that was above zero on nearly every day the hurdle says nothing new.
+        const ALWAYS: f64 = 0.8;
+        let hurdle = self.hurdle(prior);
+        let hurdle = (hurdle.active < ALWAYS).then_some(Hurdle { mean: hurdle.mean * season.max(0.05), ..hurdle });
+        CountPredictive { mean, r: (mean * mean / (variance - mean)).clamp(0.05, 1e3), hurdle }
+    }
+
+    /// Days above zero: how often, and how much then.
+    fn hurdle(&self, prior: CountPrior) -> Hurdle {
+        // A user either does a thing or does not, so peers say little about how often (two days) and more about how much.
+        const PRIOR_DAYS: f64 = 2.0;
+        let active = (self.active + PRIOR_DAYS * prior.active) / (self.exposure[0] + PRIOR_DAYS);
+        let mean = (self.active_total + PRIOR_DAYS * prior.active_mean) / (self.active + PRIOR_DAYS);
+        let own = self.active_dispersion().unwrap_or(prior.active_r);
+        // On the scale of 1/r, where variances add.
+        let inverse = (self.active / own + 2.0 * PRIOR_DAYS / prior.active_r) / (self.active + 2.0 * PRIOR_DAYS);
+        Hurdle { active: active.clamp(1e-6, 1.0), mean, r: 1.0 / inverse }
+    }
+
+    /// Dispersion of the days above zero by moments; `None` for fewer than three.
+    pub fn active_dispersion(&self) -> Option<f64> {
+        let n = self.active;
+        if n < 3.0 {
+            return None;
+        }
+        let mean = self.active_total / n;
+        let variance = (self.active_square / n - mean * mean) * n / (n - 1.0);
+        Some((mean * mean / (variance - mean).max(1e-3 * mean * mean)).clamp(0.2, 1e3))
     }
 
     fn dispersion(&self, prior: CountPrior) -> f64 {
@@ -115,6 +176,13 @@ impl CountCell {
     /// new normal (contamination guard).
     pub fn learn(&mut self, y: f64, season: f64, prior: CountPrior) {
         let predictive = self.predict(prior, season, 0);
+        if y > 0.0 {
+            let usual = self.hurdle(prior);
+            let most = usual.mean + 6.0 * (usual.mean + usual.mean * usual.mean / usual.r).sqrt();
+            self.active += 1.0;
+            self.active_total += y.min(most);
+            self.active_square += y.min(most).powi(2);
+        }
         let y = if self.days() >= 3.0 { y.min(predictive.mean + 3.5 * predictive.sd() + 2.0) } else { y };
         let residual = y - predictive.mean;
         if self.days() >= 3.0 {
@@ -339,7 +407,7 @@ mod tests {
     #[test]
     fn a_doubled_count_is_odd_and_the_usual_one_is_not() {
         let mut cell = CountCell::default();
-        let prior = CountPrior { a: 0.5, b: 0.5, r: 10.0 };
+        let prior = CountPrior { r: 10.0, ..CountPrior::default() };
         for day in 0..40 {
             cell.decay(DAY);
             cell.learn(100.0 + f64::from(day % 7), 1.0, prior);
@@ -347,6 +415,31 @@ mod tests {
         let p = cell.predict(prior, 1.0, 0);
         assert!(p.ln_at_least(105.0) > -2.0);
         assert!(p.ln_at_least(220.0) < -7.0, "{}", p.ln_at_least(220.0));
+    }
+
+    #[test]
+    fn a_first_burst_of_something_never_done_is_rare_but_no_impossibility() {
+        let prior = CountPrior { active: 0.05, active_mean: 20.0, ..CountPrior::default() };
+        let mut cell = CountCell::default();
+        for _ in 0..25 {
+            cell.decay(DAY);
+            cell.learn(0.0, 1.0, prior);
+        }
+        let p = cell.predict(prior, 1.0, 0);
+        let ln_p = p.ln_at_least(34.0);
+        assert!((-9.0..-5.0).contains(&ln_p), "peers do as much when they do it at all: {ln_p}");
+        assert!(p.ln_at_least(3_000.0) < -50.0, "but not a hundred times as much");
+        assert!(p.ln_at_least(34.0) > CountPredictive { hurdle: None, ..p }.ln_at_least(34.0) + 10.0);
+    }
+
+    #[test]
+    fn a_count_of_every_day_has_no_hurdle() {
+        let mut cell = CountCell::default();
+        for _ in 0..25 {
+            cell.decay(DAY);
+            cell.learn(40.0, 1.0, CountPrior::default());
+        }
+        assert_eq!(cell.predict(CountPrior::default(), 1.0, 0).hurdle, None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use super::cells::{CountCell, CountPrior, Decay, RateCell, RatePrior};
 use super::priors::{MIN_MEMBERS, Priors, count_prior};
 use super::stats::pitman_yor_alpha;
-use super::user::{HABITS, UserState};
+use super::user::{HABITS, NEW_CALLS, UserState};
 use crate::anomaly::SubjectType;
 use crate::config::settings::Baseline;
 use crate::date::Date;
@@ -140,8 +140,10 @@ pub struct NightView {
 }
 
 /// The organisation's view of one kind of value.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KindView {
+    /// Calls on new values, pooled over users.
+    pub new_calls: CountPrior,
     /// Discount pooled over users.
     pub discount: f64,
     /// Concentration pooled over users.
@@ -239,7 +241,13 @@ impl OrgState {
                     once += f64::from(c.once);
                 }
                 if n == 0.0 {
-                    return KindView { discount: 0.5, alpha: 1.0, new_to_org: 1.0, popularity: Vec::new() };
+                    return KindView {
+                        new_calls: NEW_CALLS,
+                        discount: 0.5,
+                        alpha: 1.0,
+                        new_to_org: 1.0,
+                        popularity: Vec::new(),
+                    };
                 }
                 let discount = (once / known.max(1.0)).clamp(0.02, 0.9);
                 let alpha = pitman_yor_alpha(draws / n, known / n, discount).clamp(0.05, 20.0);
@@ -258,7 +266,9 @@ impl OrgState {
                     popularity.push((group[0], below + mass / 2.0));
                     below += mass;
                 }
-                KindView { discount, alpha, new_to_org, popularity }
+                let cells = self.users.values().map(|u| &u.kinds[kind as usize].new_calls).filter(|c| c.days() > 0.0);
+                let new_calls = count_prior(cells, NEW_CALLS, n / (n + 5.0));
+                KindView { new_calls, discount, alpha, new_to_org, popularity }
             })
             .collect()
     }

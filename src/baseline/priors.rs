@@ -104,10 +104,29 @@ pub fn count_prior<'a>(
     let exposure = members.iter().map(|m| m.1).sum::<f64>() / n;
     let spread = members.iter().map(|m| (m.0 - mean).powi(2)).sum::<f64>() / (n - 1.0);
     let variance = (spread - mean / exposure).max((0.3 * mean).powi(2));
-    let (excess, square) = sums(cells.map(|c| (c.excess, c.square)));
+    let (excess, square) = sums(cells.clone().map(|c| (c.excess, c.square)));
     let r = if square > 0.0 { (square / excess.max(1e-3 * square)).clamp(0.3, 1e3) } else { wider.r };
     let blend = |own: f64, wide: f64| (weight * own.ln() + (1.0 - weight) * wide.ln()).exp();
-    CountPrior { a: blend(mean * mean / variance, wider.a), b: blend(mean / variance, wider.b), r: blend(r, wider.r) }
+    let (active, days) = sums(cells.clone().map(|c| (c.active, c.exposure[0])));
+    // Sizes are averaged over members, on a log scale: the busiest integration must not be everyone's usual.
+    let sized: Vec<&CountCell> = cells.filter(|c| c.active >= 0.5).collect();
+    let (size, inverse_r) = sums(
+        sized.iter().map(|c| ((c.active_total / c.active).ln(), 1.0 / c.active_dispersion().unwrap_or(wider.active_r))),
+    );
+    let (active_mean, active_r) = if sized.is_empty() {
+        (wider.active_mean, wider.active_r)
+    } else {
+        let n = sized.len() as f64;
+        (blend((size / n).exp().max(1.0), wider.active_mean), blend(n / inverse_r, wider.active_r))
+    };
+    CountPrior {
+        a: blend(mean * mean / variance, wider.a),
+        b: blend(mean / variance, wider.b),
+        r: blend(r, wider.r),
+        active: ((active + 2.0 * wider.active) / (days + 2.0)).clamp(1e-4, 1.0),
+        active_mean,
+        active_r,
+    }
 }
 
 fn rate_prior<'a>(cells: impl Iterator<Item = &'a RateCell> + Clone, wider: RatePrior) -> RatePrior {

@@ -54,12 +54,21 @@ fn broken() -> Error {
 
 fn put_count(out: &mut Vec<f64>, c: &CountCell) {
     out.extend([c.total[0], c.total[1], c.exposure[0], c.exposure[1], c.excess, c.square]);
+    out.extend([c.active, c.active_total, c.active_square]);
 }
 
 fn get_count(c: &mut Cursor<'_>) -> Result<CountCell> {
-    let mut x = [0.0; 6];
+    let mut x = [0.0; 9];
     c.fill(&mut x)?;
-    Ok(CountCell { total: [x[0], x[1]], exposure: [x[2], x[3]], excess: x[4], square: x[5] })
+    Ok(CountCell {
+        total: [x[0], x[1]],
+        exposure: [x[2], x[3]],
+        excess: x[4],
+        square: x[5],
+        active: x[6],
+        active_total: x[7],
+        active_square: x[8],
+    })
 }
 
 fn put_rate(out: &mut Vec<f64>, c: &RateCell) {
@@ -92,7 +101,7 @@ fn user_numbers(u: &UserState) -> Vec<f64> {
     out.extend(u.hour_days.iter().chain(&u.profile));
     for k in &u.kinds {
         out.extend([k.draws, f64::from(k.known), f64::from(k.once)]);
-        put_rate(&mut out, &k.new_calls);
+        put_count(&mut out, &k.new_calls);
     }
     out
 }
@@ -122,7 +131,7 @@ fn user_from(numbers: &[f64]) -> Result<UserState> {
     c.fill(&mut profile)?;
     u.profile = profile;
     for k in &mut u.kinds {
-        *k = KindCell { draws: c.next()?, known: c.count()?, once: c.count()?, new_calls: get_rate(&mut c)? };
+        *k = KindCell { draws: c.next()?, known: c.count()?, once: c.count()?, new_calls: get_count(&mut c)? };
     }
     c.end()?;
     Ok(u)

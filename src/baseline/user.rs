@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::cells::{CountCell, Decay, NormalCell, RateCell};
+use super::cells::{CountCell, CountPrior, Decay, NormalCell, RateCell};
 use super::priors::Priors;
 use crate::date::Date;
 use crate::features::catalog::{session, user_day as f};
@@ -145,9 +145,12 @@ pub struct KindCell {
     pub known: u32,
     /// Of these, seen on one day only.
     pub once: u32,
-    /// Calls with values that were new that day, of all calls with a value.
-    pub new_calls: RateCell,
+    /// Calls with values that were new that day.
+    pub new_calls: CountCell,
 }
+
+/// Calls on new values before any are seen: on one day in ten, of any size.
+pub const NEW_CALLS: CountPrior = CountPrior { a: 0.5, b: 0.5, r: 0.4, active: 0.1, active_mean: 10.0, active_r: 0.4 };
 
 /// One remembered day, for medians, percentiles and trends.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -156,8 +159,14 @@ pub struct PastDay {
     pub date: Date,
     /// Calls.
     pub calls: f64,
-    /// Calls with status 400 or above.
+    /// Calls that failed for a reason of the caller's own ([`own_errors`]).
     pub errors: f64,
+}
+
+/// Calls of a user-day with status 400 or above, without server errors and used-up limits: those say more about the
+/// platform's day than about the caller's.
+pub fn own_errors(x: &[f64]) -> f64 {
+    (x[f::ERRORS] - x[f::ERRORS_5XX] - x[f::ERRORS_403_LIMIT] - x[f::ERRORS_429]).max(0.0)
 }
 
 /// Days kept in [`UserState::past`].
@@ -343,7 +352,7 @@ impl UserState {
         while self.past.len() >= PAST_DAYS {
             self.past.pop_front();
         }
-        self.past.push_back(PastDay { date, calls, errors: x[f::ERRORS] });
+        self.past.push_back(PastDay { date, calls, errors: own_errors(x) });
     }
 
     fn learn_hours(&mut self, day: &DayTables, row: usize, calls: f64, weekend: usize) {
@@ -392,7 +401,7 @@ impl UserState {
                 }
             }
             if self.active_days >= 5 {
-                cell.new_calls.learn(new_calls, total, super::cells::RatePrior::default());
+                cell.new_calls.learn(new_calls, 1.0, NEW_CALLS);
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Fact, Findings, Slot, Surge};
+use super::{Campaign, Fact, Findings, Slot, Surge};
 use crate::anomaly::{Category, SubjectType};
 use crate::baseline::cells::{CountCell, CountPrior, RateCell, RatePrior};
 use crate::baseline::org::{AGGREGATES, AggregateModel, AggregateState, NightView, OrgState, aggregate_table};
@@ -55,19 +55,23 @@ fn build(model: &AggregateModel) -> Vec<Slot> {
         [
             Slot { name: "surge/counts".into(), family: Family::Count, category: Category::Volume },
             Slot { name: "surge/rates".into(), family: Family::Rate, category: Category::Error },
+            Slot { name: "campaign/failed_logins".into(), family: Family::Rate, category: Category::Error },
         ]
     });
     counts.chain(rates).chain(surges.into_iter().flatten()).collect()
 }
 
-/// Rows of an aggregate that are subjects.
-pub fn subjects(day: &DayTables, model: &AggregateModel, state: &OrgState) -> Vec<usize> {
+/// Rows of an aggregate that are subjects. Addresses and channels of a campaign are part of the organisation's finding.
+pub fn subjects(day: &DayTables, model: &AggregateModel, state: &OrgState, campaign: &Campaign) -> Vec<usize> {
     let table = aggregate_table(day, model.subject);
     (0..table.len())
         .filter(|&row| match model.subject {
-            SubjectType::AppDay => table.get(row, app_day::USERS) >= MIN_USERS,
+            SubjectType::AppDay => {
+                table.get(row, app_day::USERS) >= MIN_USERS && !campaign.channels.contains(&table.ids[row])
+            }
             SubjectType::IpDay => {
-                table.get(row, ip_day::USERS) >= MIN_USERS || table.get(row, ip_day::FAILED_USERS) >= MIN_USERS
+                (table.get(row, ip_day::USERS) >= MIN_USERS || table.get(row, ip_day::FAILED_USERS) >= MIN_USERS)
+                    && !campaign.addresses.contains(&table.ids[row])
             }
             _ => state.days >= MIN_ORG_DAYS,
         })
@@ -81,7 +85,7 @@ pub fn inspect(
     row: usize,
     state: Option<&AggregateState>,
     priors: &[CountPrior],
-    surge: &Surge,
+    (surge, campaign): (&Surge, &Campaign),
     with_facts: bool,
 ) -> Findings {
     let mut out = Findings::new(slots(model).len(), with_facts);
@@ -123,7 +127,7 @@ pub fn inspect(
     if model.subject == SubjectType::OrgDay {
         let base = model.counts.len() + model.rates.len();
         for (i, (&factor, &users)) in surge.counts.iter().zip(&surge.count_users).enumerate() {
-            if factor != 1.0 {
+            if users > 0.0 {
                 out.put_score(base, 5.0 * users * factor.ln().abs(), || Fact::Surge {
                     feature: &user_day::FEATURES[COUNTS[i].0],
                     users,
@@ -141,6 +145,17 @@ pub fn inspect(
                     is_share: true,
                 });
             }
+        }
+        if !campaign.is_empty() {
+            // Users times tries, each on a log scale: five users and fifteen tries are about e^-5.
+            let score = (campaign.victims.len() as f64).ln() * (campaign.errors as f64).ln_1p();
+            out.put_score(base + 2, score, || Fact::Campaign {
+                users: campaign.victims.len(),
+                addresses: campaign.addresses.iter().take(5).map(|a| day.text(*a).to_owned()).collect(),
+                more_addresses: campaign.addresses.len().saturating_sub(5),
+                calls: campaign.calls,
+                errors: campaign.errors,
+            });
         }
     }
     out

@@ -178,6 +178,19 @@ pub enum Fact {
         /// Last active day.
         last: Date,
     },
+    /// A few addresses tried many users and mostly failed.
+    Campaign {
+        /// Users that were tried.
+        users: usize,
+        /// The first addresses.
+        addresses: Vec<String>,
+        /// How many more there are.
+        more_addresses: usize,
+        /// Calls from them.
+        calls: u64,
+        /// Of these, calls that failed.
+        errors: u64,
+    },
     /// Many users moved together.
     Surge {
         /// The feature.

@@ -6,6 +6,7 @@
 //! decides with which others it is fused. Detectors see plain rows and the learned state, never a data frame or a file.
 
 pub mod aggregates;
+pub mod campaign;
 pub mod fact;
 pub mod night;
 pub mod novelty;
@@ -22,6 +23,7 @@ use crate::config::Settings;
 use crate::features::catalog::Family;
 use crate::tables::DayTables;
 
+pub use campaign::Campaign;
 pub use fact::Fact;
 use statistical::counts::predictive as counts_predictive;
 
@@ -53,6 +55,10 @@ pub struct UserDay<'a> {
     pub group: usize,
     /// What moved for everyone tonight.
     pub surge: &'a Surge,
+    /// The user moved as a whole ([`novelty::values::moved_whole`]).
+    pub moved: bool,
+    /// The user was tried by tonight's campaign of failed log-ins.
+    pub victim: bool,
     /// Addresses that are new to two or more organisations tonight, with those organisations.
     pub shared_new_ips: &'a BTreeMap<String, Vec<String>>,
     /// Settings.
@@ -165,10 +171,20 @@ pub fn slots() -> &'static [Slot] {
 }
 
 /// Scores one user-day with every detector.
-pub fn inspect(subject: &UserDay<'_>, with_facts: bool) -> Findings {
+pub fn inspect(mut subject: UserDay<'_>, with_facts: bool) -> Findings {
+    subject.moved = novelty::values::moved_whole(&subject);
     let mut out = Findings::new(slots().len(), with_facts);
     for (detector, base) in all() {
-        detector.inspect(subject, *base, &mut out);
+        detector.inspect(&subject, *base, &mut out);
+    }
+    if subject.victim {
+        for (j, slot) in slots().iter().enumerate().filter(|(_, slot)| !Campaign::leaves(slot)) {
+            debug_assert!(j < out.scores.len(), "{}", slot.name);
+            out.scores[j] = 0.0;
+        }
+        if let Some(facts) = &mut out.facts {
+            facts.retain(|(j, _)| Campaign::leaves(&slots()[*j]));
+        }
     }
     out
 }

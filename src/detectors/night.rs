@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::{Fact, Findings, Surge, UserDay, aggregates, counts_predictive};
+use super::{Campaign, Fact, Findings, Surge, UserDay, aggregates, counts_predictive};
 use crate::anomaly::SubjectType;
 use crate::baseline::org::{AGGREGATES, NightView, OrgState, aggregate_table};
 use crate::baseline::user::{COUNTS, HABITS, RATES, UserState};
@@ -38,6 +38,8 @@ pub struct RawNight {
     pub view: NightView,
     /// What moved for everyone.
     pub surge: Surge,
+    /// A flood of failed log-ins.
+    pub campaign: Campaign,
     /// Users with fewer days of history than the configured minimum.
     pub cold_users: u64,
 }
@@ -93,6 +95,7 @@ pub fn evaluate(
         })
         .collect();
     let none = Surge::none();
+    let campaign = Campaign::find(day);
     let subject_at = |row: usize, surge| UserDay {
         day,
         row,
@@ -101,12 +104,14 @@ pub fn evaluate(
         view: &view,
         group: users[row].1,
         surge,
+        moved: false,
+        victim: campaign.victims.contains(&row),
         shared_new_ips,
         settings,
     };
     let surge = find_surge(users.len(), |row| subject_at(row, &none));
     let scored: Vec<Findings> =
-        (0..users.len()).into_par_iter().map(|row| super::inspect(&subject_at(row, &surge), false)).collect();
+        (0..users.len()).into_par_iter().map(|row| super::inspect(subject_at(row, &surge), false)).collect();
     let mut subjects = Vec::with_capacity(scored.len() + 8);
     let mut habits = Vec::with_capacity(scored.len());
     for (row, found) in scored.into_iter().enumerate() {
@@ -131,10 +136,10 @@ pub fn evaluate(
     }
     for (m, model) in AGGREGATES.iter().enumerate() {
         let table = aggregate_table(day, model.subject);
-        for row in aggregates::subjects(day, model, state) {
+        for row in aggregates::subjects(day, model, state, &campaign) {
             let id = day.text(table.ids[row]);
             let known = state.aggregates.get(&(model.subject, id.to_owned()));
-            let found = aggregates::inspect(day, model, row, known, &view.aggregates[m], &surge, false);
+            let found = aggregates::inspect(day, model, row, known, &view.aggregates[m], (&surge, &campaign), false);
             subjects.push(RawSubject {
                 subject: model.subject,
                 id: id.to_owned(),
@@ -146,7 +151,7 @@ pub fn evaluate(
     }
     let minimum = f64::from(settings.baseline.min_history_days);
     let cold_users = users.iter().filter(|(u, _)| f64::from(u.active_days) < minimum.min(5.0)).count() as u64;
-    RawNight { subjects, habits, view, surge, cold_users }
+    RawNight { subjects, habits, view, surge, campaign, cold_users }
 }
 
 /// The facts behind one subject of [`evaluate`], with their slots and the raw scores at full width.
@@ -166,12 +171,20 @@ pub fn facts(
     };
     let found = if let Some(m) = AGGREGATES.iter().position(|m| m.subject == subject.subject) {
         let known = state.aggregates.get(&(subject.subject, subject.id.clone()));
-        aggregates::inspect(day, &AGGREGATES[m], row, known, &night.view.aggregates[m], &night.surge, true)
+        aggregates::inspect(
+            day,
+            &AGGREGATES[m],
+            row,
+            known,
+            &night.view.aggregates[m],
+            (&night.surge, &night.campaign),
+            true,
+        )
     } else {
         let stranger = UserState::new(day.date);
         let known = state.users.get(&subject.id);
         super::inspect(
-            &UserDay {
+            UserDay {
                 day,
                 row,
                 user: known.unwrap_or(&stranger),
@@ -179,6 +192,8 @@ pub fn facts(
                 view: &night.view,
                 group: state.group_of(&night.view, known, todays_channel(day, row)),
                 surge: &night.surge,
+                moved: false,
+                victim: night.campaign.victims.contains(&row),
                 shared_new_ips,
                 settings,
             },
@@ -222,9 +237,27 @@ const FAILURE_SHARE: f64 = 0.06;
 /// Fewest users with history for a surge to mean anything.
 const SURGE_USERS: usize = 5;
 
+/// Smallest expected count that takes part in the common factor: of less, a ratio is mostly noise.
+const COMMON_MEAN: f64 = 1.0;
+
+/// Largest ratio that one user brings to the common factor.
+const COMMON_MOST: f64 = 4.0;
+
+/// How much busier everyone is than usual, at least 1: the mean of the users' ratios if it is clearly above 1. A month's
+/// end makes nobody stand out and everybody busy.
+fn common_factor(ratios: &[f64]) -> f64 {
+    let n = ratios.len() as f64;
+    if ratios.len() < 2 * SURGE_USERS {
+        return 1.0;
+    }
+    let mean = ratios.iter().sum::<f64>() / n;
+    let variance = ratios.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    if mean - 1.0 > 2.0 * (variance / n).sqrt() { mean } else { 1.0 }
+}
+
 fn find_surge<'a>(users: usize, subject: impl Fn(usize) -> UserDay<'a>) -> Surge {
     let mut surge = Surge::none();
-    let experienced: Vec<UserDay<'a>> = (0..users).map(subject).filter(|s| s.user.days >= 5.0).collect();
+    let experienced: Vec<UserDay<'a>> = (0..users).map(subject).filter(|s| s.user.days >= 5.0 && !s.victim).collect();
     if experienced.len() < SURGE_USERS {
         return surge;
     }
@@ -232,15 +265,20 @@ fn find_surge<'a>(users: usize, subject: impl Fn(usize) -> UserDay<'a>) -> Surge
     let (ln_05, ln_005) = (0.05_f64.ln(), 0.005_f64.ln());
     for i in 0..COUNTS.len() {
         let mut high = Vec::new();
+        let mut ratios = Vec::new();
         for s in &experienced {
             let (p, y) = counts_predictive(s, i, 0);
             if y > p.mean && p.ln_at_least(y) < ln_05 {
                 high.push(y / p.mean);
             }
+            if p.mean >= COMMON_MEAN {
+                ratios.push((y / p.mean).min(COMMON_MOST));
+            }
         }
+        surge.counts[i] = common_factor(&ratios);
         if high.len() as f64 >= SURGE_SHARE * n && high.len() >= SURGE_USERS {
             high.sort_unstable_by(f64::total_cmp);
-            surge.counts[i] = high[high.len() / 2];
+            surge.counts[i] = surge.counts[i].max(high[high.len() / 2]);
             surge.count_users[i] = high.len() as f64 / n;
         }
     }
@@ -260,4 +298,20 @@ fn find_surge<'a>(users: usize, subject: impl Fn(usize) -> UserDay<'a>) -> Surge
         }
     }
     surge
+}
+
+#[cfg(test)]
+mod tests {
+    use super::common_factor;
+
+    #[test]
+    fn a_busy_day_of_everyone_is_taken_out_and_noise_is_not() {
+        let busy: Vec<f64> = (0..60).map(|i| 1.2 + 0.8 * f64::from(i) / 60.0).collect();
+        assert!((common_factor(&busy) - 1.6).abs() < 0.02);
+        let noise: Vec<f64> = (0..60).map(|i| f64::from(i % 5) / 2.0).collect();
+        assert_eq!(common_factor(&noise), 1.0);
+        let one_attack: Vec<f64> = (0..60).map(|i| if i == 0 { 4.0 } else { f64::from(i % 5) / 2.0 }).collect();
+        assert_eq!(common_factor(&one_attack), 1.0);
+        assert_eq!(common_factor(&[3.0; 5]), 1.0, "too few users to speak for everyone");
+    }
 }

@@ -288,6 +288,27 @@ pub fn say(fact: &Fact) -> Said {
                 percent(*usual)
             ),
         },
+        Fact::Campaign { users, addresses, more_addresses, calls, errors } => {
+            let mut from: Vec<String> = addresses.iter().map(|a| name(a)).collect();
+            if *more_addresses > 0 {
+                from.push(format!("{} more", number(*more_addresses as f64)));
+            }
+            Said {
+                feature: "failed log-ins of many users from few addresses".into(),
+                observed: format!("{} users", number(*users as f64)),
+                expected: "none".into(),
+                low: 0.0,
+                high: 0.0,
+                sentence: format!(
+                    "{} of {} calls from {} failed, for {} users: passwords or tokens are being tried. These users and \
+                     addresses are not listed one by one.",
+                    number(*errors as f64),
+                    number(*calls as f64),
+                    list(&from),
+                    number(*users as f64)
+                ),
+            }
+        }
         Fact::Surge { feature, users, factor, is_share } => {
             let level = if *is_share { percent(*factor) } else { format!("{factor:.1} times the usual") };
             Said {

@@ -8,7 +8,7 @@ use crate::anomaly::{Anomaly, Category, Evidence, Severity, Status, SubjectType,
 use crate::baseline::org::OrgState;
 use crate::date::MS_PER_DAY;
 use crate::detectors::night::{RawSubject, slots_of};
-use crate::detectors::{Fact, Slot};
+use crate::detectors::{Campaign, Fact, Slot};
 use crate::features::catalog::{Family, app_day, ip_day, org_day, user_day};
 use crate::fusion::combine;
 use crate::fusion::night::Fused;
@@ -36,6 +36,8 @@ pub struct Told<'a> {
     pub fused: &'a Fused,
     /// The facts behind it, with their slots.
     pub facts: Vec<(usize, Fact)>,
+    /// The night's flood of failed log-ins, if any.
+    pub campaign: &'a Campaign,
 }
 
 /// The family with the largest share of the fused evidence.
@@ -117,10 +119,13 @@ fn users(told: &Told<'_>, category: Category) -> Vec<String> {
             // Users who mostly failed, or failed a lot: an odd refusal among hundreds of calls is no part of a finding.
             let mut failed: Vec<(u64, &str)> = (0..day.user_day.len())
                 .map(|r| (day.user_day.row(r), day.text(day.user_day.ids[r])))
-                .filter(|(x, _)| {
-                    x[user_day::ERRORS_401] >= 20.0 || x[user_day::ERRORS_401] * 2.0 >= x[user_day::CALLS].max(1.0)
+                .enumerate()
+                .filter(|(row, (x, _))| {
+                    told.campaign.victims.contains(row)
+                        || x[user_day::ERRORS_401] >= 20.0
+                        || x[user_day::ERRORS_401] * 2.0 >= x[user_day::CALLS].max(1.0)
                 })
-                .map(|(x, id)| (x[user_day::ERRORS_401] as u64, id))
+                .map(|(_, (x, id))| (x[user_day::ERRORS_401] as u64, id))
                 .collect();
             failed.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
             failed.into_iter().take(MAX_USERS).map(|f| f.1.to_owned()).collect()
@@ -307,6 +312,7 @@ fn title(who: &str, category: Category, top: Option<&Fact>, silent: bool) -> Str
         Some(Fact::Session { feature, .. }) => format!("unusual session ({})", brief(feature.meaning)),
         Some(Fact::SharedIp { orgs, .. }) => format!("new address also seen in {} organisations", orgs.len()),
         Some(Fact::Silent { .. }) => "silent".into(),
+        Some(Fact::Campaign { users, .. }) => format!("log-ins of {} users tried", number(*users as f64)),
         Some(Fact::Surge { feature, users, .. }) => {
             format!("{} moved for {} of users", brief(feature.meaning), percent(*users))
         }

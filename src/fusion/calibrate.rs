@@ -8,18 +8,38 @@
 /// Smallest p-value that is ever given.
 pub const FLOOR: f64 = 1e-12;
 
-/// Fewest exceedances for a tail of its own.
-const MIN_EXCEEDANCES: usize = 20;
-
 /// Below this many points an exponential with prior weight stands in for the empirical distribution.
 const MIN_POINTS: usize = 200;
 
-/// Smallest believed scale of the tail. Scores are about −ln p, whose tail has scale 1; a handful of calibration points that
-/// happen to lie close together would otherwise promise that nothing ever lies beyond them.
-const MIN_SCALE: f64 = 0.7;
-
 /// Most points kept; more are thinned to evenly spaced ranks.
 const MAX_KNOTS: usize = 256;
+
+/// What the tail of a kind of score looks like before any is seen: how many excesses that knowledge is worth, and its
+/// generalised Pareto shape and scale.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TailPrior {
+    weight: f64,
+    shape: f64,
+    scale: f64,
+    shapes: (f64, f64),
+    scales: (f64, f64),
+    /// Imaginary points of a kind of night that calibration has not met.
+    unseen: f64,
+}
+
+/// How fast nights that calibration has not met get rarer with the score: the power of a Pareto tail.
+const UNSEEN_POWER: i32 = 2;
+
+/// Raw scores are −ln p under models that are never quite right: heavier than exponential, by how much the data say. The shape
+/// may reach 0.8: where models are far off, ten times the score is only some ten times rarer.
+pub const RAW: TailPrior =
+    TailPrior { weight: 20.0, shape: 0.25, scale: 1.0, shapes: (0.0, 0.8), scales: (0.7, f64::MAX), unseen: 1.0 };
+
+/// Combined scores are −ln of a harmonic mean of calibrated p-values, whose tail is that of a p-value whatever the dependence
+/// (Wilson 2019): exponential with scale 1, and only the body has to be learned. A scale below 1 would promise more than
+/// the parts did.
+pub const COMBINED: TailPrior =
+    TailPrior { weight: 20.0, shape: 0.0, scale: 1.0, shapes: (0.0, 0.4), scales: (0.5, f64::MAX), unseen: 0.0 };
 
 /// A fitted calibration.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,37 +58,40 @@ pub enum Calibrator {
         shape: f64,
         /// Scale of the tail, > 0.
         scale: f64,
+        /// Weight of a kind of night that calibration has not met, 0..=1.
+        unseen: f64,
     },
     /// Few points: the scores are −ln p already, rescaled so that their mean excess is right.
     Exponential {
         /// Mean of −ln p on normal nights, at least 1.
         mean: f64,
+        /// Weight of a kind of night that calibration has not met, 0..=1.
+        unseen: f64,
     },
 }
 
 impl Calibrator {
     /// Fits to scores (each ≥ 0, higher = odder, on the scale of −ln p) of held-out normal subjects.
-    pub fn fit(mut scores: Vec<f64>, tail_quantile: f64) -> Self {
+    pub fn fit(mut scores: Vec<f64>, tail_quantile: f64, prior: TailPrior) -> Self {
         scores.retain(|s| s.is_finite());
         scores.sort_unstable_by(f64::total_cmp);
         let n = scores.len();
         if n < MIN_POINTS {
             // Twenty imaginary points at the nominal mean 1; a mean below 1 would claim more than the model does.
             let mean = (scores.iter().map(|s| s.min(50.0)).sum::<f64>() + 20.0) / (n as f64 + 20.0);
-            return Self::Exponential { mean: mean.max(1.0) };
+            return Self::Exponential { mean: mean.max(1.0), unseen: prior.unseen / (n as f64 + 20.0) };
         }
-        let at = |q: f64| scores[((n - 1) as f64 * q) as usize];
-        let threshold = at(tail_quantile);
-        let excesses: Vec<f64> = scores.iter().filter(|&&s| s > threshold).map(|s| s - threshold).collect();
-        let (share, shape, scale) = if excesses.len() >= MIN_EXCEEDANCES {
-            let (shape, scale) = pareto(&excesses);
-            (excesses.len() as f64 / n as f64, shape, scale)
+        // The tail begins at a high quantile; of scores that are hardly ever above 0, where they begin.
+        let quantile = scores[((n - 1) as f64 * tail_quantile) as usize];
+        let threshold = if quantile > scores[0] {
+            quantile
         } else {
-            // Hardly ever seen on normal nights: one more sighting is the best guess of how often, and the tail is kept
-            // wide (five imaginary excesses of 4), because the few that were seen say little about how far it reaches.
-            let mean = (excesses.iter().sum::<f64>() + 20.0) / (excesses.len() as f64 + 5.0);
-            ((excesses.len() + 1) as f64 / (n + 1) as f64, 0.4, mean * 0.6)
+            scores.iter().copied().find(|s| *s > scores[0]).unwrap_or(scores[0].next_up())
         };
+        let beyond = &scores[scores.partition_point(|s| *s < threshold)..];
+        let share = (beyond.len() + 1) as f64 / (n + 1) as f64;
+        let excesses: Vec<f64> = beyond.iter().map(|s| s - threshold).collect();
+        let (shape, scale) = pareto(&excesses, prior);
         // The body: one knot per distinct score, thinned.
         let mut knots: Vec<(f64, f64)> = Vec::new();
         for (i, &s) in scores.iter().enumerate() {
@@ -81,18 +104,23 @@ impl Calibrator {
             knots = (0..MAX_KNOTS).map(|i| knots[i * last / (MAX_KNOTS - 1)]).collect();
         }
         let (scores, p) = knots.into_iter().unzip();
-        Self::Empirical { scores, p, threshold, share, shape, scale }
+        Self::Empirical { scores, p, threshold, share, shape, scale, unseen: prior.unseen / (n + 1) as f64 }
     }
 
     /// The p-value of a score, in [`FLOOR`]..=1; never rises with the score.
     pub fn p(&self, score: f64) -> f64 {
         match self {
-            Self::Exponential { mean } => (-score / mean).exp().clamp(FLOOR, 1.0),
-            Self::Empirical { scores, p, threshold, share, shape, scale } => {
-                if *share > 0.0 && score > *threshold {
+            Self::Exponential { mean, unseen } => {
+                // Three means out is where an empirical tail would begin.
+                let far = (4.0 / (score / mean + 1.0)).powi(UNSEEN_POWER);
+                ((-score / mean).exp() + unseen * far.min(1.0)).clamp(FLOOR, 1.0)
+            }
+            Self::Empirical { scores, p, threshold, share, shape, scale, unseen } => {
+                if score >= *threshold {
                     let x = (score - threshold) / scale;
                     let survival = if *shape < 1e-9 { (-x).exp() } else { (1.0 + shape * x).powf(-1.0 / shape) };
-                    return (share * survival).clamp(FLOOR, 1.0);
+                    let unseen = unseen * ((threshold + 1.0) / (score + 1.0)).powi(UNSEEN_POWER);
+                    return (share * survival + unseen).clamp(FLOOR, *share);
                 }
                 let i = scores.partition_point(|s| *s < score);
                 let value = if i == 0 {
@@ -112,9 +140,9 @@ impl Calibrator {
     /// Flat numbers, for a model file.
     pub fn to_numbers(&self) -> Vec<f64> {
         match self {
-            Self::Exponential { mean } => vec![0.0, *mean],
-            Self::Empirical { scores, p, threshold, share, shape, scale } => {
-                let mut out = vec![1.0, *threshold, *share, *shape, *scale];
+            Self::Exponential { mean, unseen } => vec![0.0, *mean, *unseen],
+            Self::Empirical { scores, p, threshold, share, shape, scale, unseen } => {
+                let mut out = vec![1.0, *threshold, *share, *shape, *scale, *unseen];
                 out.extend_from_slice(scores);
                 out.extend_from_slice(p);
                 out
@@ -125,9 +153,15 @@ impl Calibrator {
     /// The inverse of [`Self::to_numbers`]; `None` if the numbers make no calibration.
     pub fn from_numbers(numbers: &[f64]) -> Option<Self> {
         let ok = match numbers {
-            [0.0, mean] if *mean >= 1.0 => return Some(Self::Exponential { mean: *mean }),
-            [1.0, threshold, share, shape, scale, rest @ ..]
-                if rest.len() % 2 == 0 && !rest.is_empty() && *scale > 0.0 && (0.0..=1.0).contains(share) =>
+            [0.0, mean, unseen] if *mean >= 1.0 && (0.0..=1.0).contains(unseen) => {
+                return Some(Self::Exponential { mean: *mean, unseen: *unseen });
+            }
+            [1.0, threshold, share, shape, scale, unseen, rest @ ..]
+                if (0.0..=1.0).contains(unseen)
+                    && rest.len() % 2 == 0
+                    && !rest.is_empty()
+                    && *scale > 0.0
+                    && (0.0..=1.0).contains(share) =>
             {
                 let (scores, p) = rest.split_at(rest.len() / 2);
                 Self::Empirical {
@@ -137,6 +171,7 @@ impl Calibrator {
                     share: *share,
                     shape: *shape,
                     scale: *scale,
+                    unseen: *unseen,
                 }
             }
             _ => return None,
@@ -154,19 +189,21 @@ impl Calibrator {
     }
 }
 
-/// Shape and scale of a generalised Pareto distribution by probability-weighted moments; `excesses` ascending.
-fn pareto(excesses: &[f64]) -> (f64, f64) {
+/// Shape and scale of a generalised Pareto distribution by probability-weighted moments, shrunk to the prior's;
+/// `excesses` ascending.
+fn pareto(excesses: &[f64], prior: TailPrior) -> (f64, f64) {
     let n = excesses.len() as f64;
-    let b0 = excesses.iter().sum::<f64>() / n;
-    // Weighted by the share of points above.
-    let a1 = excesses.iter().enumerate().map(|(i, x)| x * (n - 1.0 - i as f64) / (n - 1.0)).sum::<f64>() / n;
-    let denominator = b0 - 2.0 * a1;
-    if !(b0 > 0.0 && denominator > 1e-12) {
-        return (0.0, b0.max(MIN_SCALE));
+    let of_prior = (prior.scale / (1.0 - prior.shape), prior.scale / (2.0 * (2.0 - prior.shape)));
+    let mut moments = (prior.weight * of_prior.0, prior.weight * of_prior.1);
+    for (i, x) in excesses.iter().enumerate() {
+        moments.0 += x;
+        // Weighted by the share of points above.
+        moments.1 += x * (n - 1.0 - i as f64) / (n - 1.0).max(1.0);
     }
-    let shape = (2.0 - b0 / denominator).clamp(0.0, 0.4);
+    let (b0, a1) = (moments.0 / (n + prior.weight), moments.1 / (n + prior.weight));
+    let shape = (2.0 - b0 / (b0 - 2.0 * a1).max(1e-12)).clamp(prior.shapes.0, prior.shapes.1);
     // With the shape clamped, the scale that keeps the mean excess: mean = scale / (1 − shape).
-    (shape, (b0 * (1.0 - shape)).max(MIN_SCALE))
+    (shape, (b0 * (1.0 - shape)).clamp(prior.scales.0, prior.scales.1))
 }
 
 #[cfg(test)]
@@ -182,7 +219,7 @@ mod tests {
 
     #[test]
     fn p_values_of_normal_scores_are_uniform_far_into_the_tail() {
-        let c = Calibrator::fit(exponential(20_000, 1), 0.96);
+        let c = Calibrator::fit(exponential(20_000, 1), 0.96, RAW);
         let fresh = exponential(200_000, 2);
         for level in [0.1, 0.01, 0.001] {
             let hit = fresh.iter().filter(|s| c.p(**s) <= level).count() as f64 / fresh.len() as f64;
@@ -193,7 +230,7 @@ mod tests {
 
     #[test]
     fn p_never_rises_with_the_score_and_stays_distinct() {
-        let c = Calibrator::fit(exponential(3_000, 3), 0.96);
+        let c = Calibrator::fit(exponential(3_000, 3), 0.96, RAW);
         let p: Vec<f64> = (1..400).map(|i| c.p(f64::from(i) * 0.05)).collect();
         assert!(p.windows(2).all(|w| w[1] <= w[0]));
         assert!(c.p(5.0) > c.p(5.5) && c.p(9.0) > c.p(10.0));
@@ -201,15 +238,37 @@ mod tests {
 
     #[test]
     fn few_points_never_claim_more_than_the_model() {
-        let c = Calibrator::fit(vec![0.1; 30], 0.96);
-        assert!((c.p(5.0) - (-5.0_f64).exp()).abs() < 1e-12);
-        let odd = Calibrator::fit(vec![4.0; 100], 0.96);
+        let c = Calibrator::fit(vec![0.1; 30], 0.96, RAW);
+        let claimed = (-5.0_f64).exp();
+        assert!((claimed..claimed + 1.0 / 50.0).contains(&c.p(5.0)), "{}", c.p(5.0));
+        let odd = Calibrator::fit(vec![4.0; 100], 0.96, RAW);
         assert!(odd.p(5.0) > 0.1);
     }
 
     #[test]
+    fn no_score_is_rarer_than_what_calibration_can_have_missed() {
+        let c = Calibrator::fit(exponential(3_000, 5), 0.96, RAW);
+        // An exponential would say e^-60; three thousand points cannot rule out a kind of day they have not met.
+        assert!((1e-8..1e-4).contains(&c.p(60.0)), "{}", c.p(60.0));
+        assert!(c.p(600.0) < c.p(60.0) / 50.0, "and what is farther out stays rarer");
+    }
+
+    #[test]
+    fn scores_that_are_hardly_ever_above_zero_are_as_rare_as_they_were() {
+        let mut scores = vec![0.0; 3_000];
+        let none = Calibrator::fit(scores.clone(), 0.96, RAW);
+        assert_eq!(none.p(0.0), 1.0);
+        assert!(none.p(0.1) < 1e-3);
+        scores[..10].copy_from_slice(&[3.0, 3.2, 3.5, 4.0, 4.1, 4.4, 5.0, 5.5, 6.0, 8.0]);
+        let some = Calibrator::fit(scores, 0.96, RAW);
+        assert_eq!(some.p(0.0), 1.0);
+        assert!((0.002..0.006).contains(&some.p(3.0)), "{}", some.p(3.0));
+        assert!(some.p(8.0) > 1e-4 && some.p(8.0) < some.p(4.0));
+    }
+
+    #[test]
     fn numbers_round_trip_and_nonsense_is_refused() {
-        for c in [Calibrator::fit(exponential(3_000, 4), 0.96), Calibrator::fit(vec![1.0; 3], 0.96)] {
+        for c in [Calibrator::fit(exponential(3_000, 4), 0.96, RAW), Calibrator::fit(vec![1.0; 3], 0.96, RAW)] {
             assert_eq!(Calibrator::from_numbers(&c.to_numbers()), Some(c));
         }
         for bad in [&[][..], &[1.0], &[0.0, f64::NAN], &[1.0, 0.0, 0.1, 0.0, 1.0, 2.0, 1.0, 0.5, 0.6]] {

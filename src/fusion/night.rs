@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::calibrate::Calibrator;
+use super::calibrate::{COMBINED, Calibrator, RAW, TailPrior};
 use super::combine::{harmonic_mean, second_stage};
 use crate::anomaly::SubjectType;
 use crate::config::Settings;
@@ -89,12 +89,12 @@ struct Crossed {
 }
 
 impl Crossed {
-    fn fit(scores: &[f64], folds: &[usize], tail_quantile: f64) -> Self {
-        let all = Calibrator::fit(scores.to_vec(), tail_quantile);
+    fn fit(scores: &[f64], folds: &[usize], tail_quantile: f64, prior: TailPrior) -> Self {
+        let all = Calibrator::fit(scores.to_vec(), tail_quantile, prior);
         let mut p = vec![1.0; scores.len()];
         for fold in 0..FOLDS {
             let others = scores.iter().zip(folds).filter(|(_, f)| **f != fold).map(|(s, _)| *s).collect();
-            let calibrator = Calibrator::fit(others, tail_quantile);
+            let calibrator = Calibrator::fit(others, tail_quantile, prior);
             for ((p, score), _) in p.iter_mut().zip(scores).zip(folds).filter(|(_, f)| **f == fold) {
                 *p = calibrator.p(*score);
             }
@@ -168,6 +168,7 @@ impl Calibration {
                         &members.iter().map(|&i| f64::from(samples[i].scores[j])).collect::<Vec<_>>(),
                         &folds,
                         q,
+                        RAW,
                     )
                 })
                 .collect();
@@ -178,12 +179,13 @@ impl Calibration {
                     family_ps(slots, &p, None)
                 })
                 .collect();
-            let families: Vec<Crossed> =
-                (0..6).map(|f| Crossed::fit(&raw.iter().map(|p| -p[f].ln()).collect::<Vec<_>>(), &folds, q)).collect();
+            let families: Vec<Crossed> = (0..6)
+                .map(|f| Crossed::fit(&raw.iter().map(|p| -p[f].ln()).collect::<Vec<_>>(), &folds, q, COMBINED))
+                .collect();
             let statistic: Vec<f64> = (0..members.len())
                 .map(|k| -fuse(slots, &std::array::from_fn(|f| families[f].p[k]), settings).ln())
                 .collect();
-            let fused = Crossed::fit(&statistic, &folds, q);
+            let fused = Crossed::fit(&statistic, &folds, q, COMBINED);
             for (&i, p) in members.iter().zip(&fused.p) {
                 minus_ln_p[i] = -p.ln();
             }
@@ -191,7 +193,7 @@ impl Calibration {
                 slots: crossed.into_iter().map(|c| c.all).collect(),
                 families: families.into_iter().map(|c| c.all).collect(),
                 fused: fused.all,
-                last: Calibrator::Exponential { mean: 1.0 },
+                last: Calibrator::Exponential { mean: 1.0, unseen: 0.0 },
             };
             out.chains.insert(*class, chain);
         }
@@ -210,7 +212,7 @@ impl Calibration {
             })
             .collect();
         for (class, members) in &members {
-            let last = Calibrator::fit(members.iter().map(|&i| statistic[i]).collect(), q);
+            let last = Calibrator::fit(members.iter().map(|&i| statistic[i]).collect(), q, COMBINED);
             out.chains.get_mut(class).expect("fitted above").last = last;
         }
         (out, minus_ln_p)
@@ -229,7 +231,7 @@ impl Calibration {
     /// All p-values of a subject; `history` is the sum and number of the user's remembered −ln p.
     pub fn apply(&self, class: Class, scores: &[f32], history: (f64, f64), settings: &Settings) -> Fused {
         let slots = slots_of(class.subject, class.silent);
-        let fallback = Calibrator::Exponential { mean: 1.5 };
+        let fallback = Calibrator::Exponential { mean: 1.5, unseen: 0.05 };
         let chain = self.chains.get(&class);
         let slot_p: Vec<f64> =
             scores.iter().enumerate().map(|(j, s)| chain.map_or(&fallback, |c| &c.slots[j]).p(f64::from(*s))).collect();

@@ -20,8 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use crate::baseline::org::OrgState;
+use crate::baseline::user::HABITS;
 use crate::config::Settings;
 use crate::date::Date;
+use crate::detectors::Campaign;
 use crate::detectors::night::{RawNight, evaluate, shared_new_ips};
 use crate::error::Result;
 use crate::fusion::rank::Cases;
@@ -107,6 +109,9 @@ fn announced_row(day: &DayTables, row: usize, settings: &Settings) -> bool {
     announced(day, settings, id, day.text(day.user_day.names[row]), &apps)
 }
 
+/// Nights after which an extreme night that nobody confirmed is learned after all.
+const POSTPONE_NIGHTS: i32 = 7;
+
 impl Engine {
     /// Raw scores of a date's organisations, each by its state up to the day before.
     fn evaluate(&self, tables: &[DayTables], settings: &Settings) -> Vec<RawNight> {
@@ -115,5 +120,43 @@ impl Engine {
         let pairs: Vec<(&DayTables, &OrgState)> = tables.iter().zip(states.iter().copied()).collect();
         let shared = shared_new_ips(&pairs);
         pairs.iter().map(|(day, state)| evaluate(day, state, &shared, settings)).collect()
+    }
+
+    /// Learns the postponed nights whose week of grace has passed by `date`, or all of them.
+    fn learn_postponed(&mut self, days: &dyn Days, date: Option<Date>, settings: &Settings) -> Result<()> {
+        let is_due = |then: Date| date.is_none_or(|d| then.plus(POSTPONE_NIGHTS) <= d);
+        let due: Vec<(Date, String, String)> = self.postponed.iter().filter(|p| is_due(p.0)).cloned().collect();
+        for key in due {
+            self.postponed.remove(&key);
+            let (then, org, user) = key;
+            let day = days.load(&org, then)?;
+            let Some(row) = day.user_day.ids.iter().position(|id| day.text(*id) == user) else { continue };
+            let Some(state) = self.orgs.get_mut(&org) else { continue };
+            let view = state.night_view();
+            // Its habits of that day were odd by definition and are left out by repeating the usual ones.
+            let habits: [f64; HABITS] = state.users.get(&user).map_or([0.0; HABITS], |u| u.habits.map(|h| h.mean));
+            state.fold_user(&day, row, &view, &settings.baseline, &habits);
+        }
+        Ok(())
+    }
+
+    /// Learns a day: of announced changes nothing, and of user-days that were `odd` or victims of a campaign nothing for
+    /// now, unless the organisation is so young that everything is odd.
+    fn fold(&mut self, day: &DayTables, habits: &[[f64; HABITS]], settings: &Settings, odd: impl Fn(&str) -> bool) {
+        let state = self.orgs.entry(day.org_id.clone()).or_default();
+        let view = state.night_view();
+        let young = state.days < settings.baseline.min_history_days;
+        let campaign = Campaign::find(day);
+        let mut learn = vec![true; day.user_day.len()];
+        for (row, learn) in learn.iter_mut().enumerate() {
+            let id = day.text(day.user_day.ids[row]);
+            if announced_row(day, row, settings) {
+                *learn = false;
+            } else if !young && (odd(id) || campaign.victims.contains(&row)) {
+                *learn = false;
+                self.postponed.insert((day.date, day.org_id.clone(), id.to_owned()));
+            }
+        }
+        state.fold(day, &view, &settings.baseline, habits, &learn);
     }
 }

@@ -1,6 +1,6 @@
 //! Scoring: roll the model's state forward to a night, score it, keep what later nights need, learn it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,6 @@ use crate::fusion::night::{Calibration, Fused};
 use crate::fusion::rank::{Candidate, rank};
 use crate::models::Record;
 use crate::tables::DayTables;
-
-/// Nights after which an extreme night that nobody confirmed is learned after all.
-const POSTPONE_NIGHTS: i32 = 7;
 
 /// One subject of a scored night, as kept for the nights after it. Numbers are IEEE bits: they must come back exactly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -196,7 +193,7 @@ impl<'a> Scorer<'a> {
         let chain = self.input(date)?;
         let kept = if wanted { None } else { self.kept(date, &chain)? };
         let tables = load_all(self.days, date, &orgs)?;
-        self.learn_postponed(date)?;
+        self.engine.learn_postponed(self.days, Some(date), &self.settings)?;
         let (night, subjects) = if let Some((header, subjects)) = kept {
             for (org, subject, id, family, p) in header.reported {
                 let key = (org, subject, id, family);
@@ -314,25 +311,6 @@ impl<'a> Scorer<'a> {
         (night, header, kept)
     }
 
-    /// Learns extreme nights that nobody has confirmed within a week.
-    fn learn_postponed(&mut self, date: Date) -> Result<()> {
-        let due: Vec<(Date, String, String)> =
-            self.engine.postponed.iter().filter(|p| p.0.plus(POSTPONE_NIGHTS) <= date).cloned().collect();
-        for key in due {
-            self.engine.postponed.remove(&key);
-            let (then, org, user) = key;
-            let day = self.days.load(&org, then)?;
-            let Some(row) = day.user_day.ids.iter().position(|id| day.text(*id) == user) else { continue };
-            let Some(state) = self.engine.orgs.get_mut(&org) else { continue };
-            let view = state.night_view();
-            let settings = self.settings.baseline.clone();
-            // Its habits of that day were odd by definition and are left out by repeating the usual ones.
-            let habits: [f64; HABITS] = state.users.get(&user).map_or([0.0; HABITS], |u| u.habits.map(|h| h.mean));
-            state.fold_user(&day, row, &view, &settings, &habits);
-        }
-        Ok(())
-    }
-
     fn fold(&mut self, date: Date, tables: &[DayTables], subjects: &[KeptSubject]) {
         let below = self.settings.baseline.no_learning_below;
         let mut by_user: BTreeMap<(&str, &str), &KeptSubject> = BTreeMap::new();
@@ -340,30 +318,25 @@ impl<'a> Scorer<'a> {
             by_user.insert((&s.org, &s.id), s);
         }
         for day in tables {
-            let state = self.engine.orgs.entry(day.org_id.clone()).or_default();
-            let view = state.night_view();
-            let young = state.days < self.settings.baseline.min_history_days;
+            let org = day.org_id.as_str();
             let mut habits = vec![[0.0; HABITS]; day.user_day.len()];
-            let mut learn = vec![true; day.user_day.len()];
-            for row in 0..day.user_day.len() {
+            let mut odd: BTreeSet<&str> = BTreeSet::new();
+            for (row, habits) in habits.iter_mut().enumerate() {
                 let id = day.text(day.user_day.ids[row]);
-                let Some(s) = by_user.get(&(day.org_id.as_str(), id)) else { continue };
-                habits[row] = s.habits.map(f64::from_bits);
+                let Some(s) = by_user.get(&(org, id)) else { continue };
+                *habits = s.habits.map(f64::from_bits);
                 // Nor is a night learned that was reported and that nobody has looked at yet.
                 let reported = Family::ALL.into_iter().any(|family| {
-                    let case = (day.org_id.clone(), SubjectType::UserDay, id.to_owned(), family);
+                    let case = (org.to_owned(), SubjectType::UserDay, id.to_owned(), family);
                     self.engine.cases.get(&case).is_some_and(|(last, _)| *last == date)
                 });
-                let extreme = (reported || f64::from_bits(s.p) < below) && !young;
-                if announced_row(day, row, &self.settings) {
-                    learn[row] = false;
-                } else if extreme {
-                    learn[row] = false;
-                    self.engine.postponed.insert((date, day.org_id.clone(), id.to_owned()));
+                if reported || f64::from_bits(s.p) < below {
+                    odd.insert(id);
                 }
             }
-            state.fold(day, &view, &self.settings.baseline, &habits, &learn);
-            for s in subjects.iter().filter(|s| s.org == day.org_id && s.subject == SubjectType::UserDay) {
+            self.engine.fold(day, &habits, &self.settings, |id| odd.contains(id));
+            let Some(state) = self.engine.orgs.get_mut(org) else { continue };
+            for s in subjects.iter().filter(|s| s.org == org && s.subject == SubjectType::UserDay) {
                 if let Some(user) = state.users.get_mut(&s.id) {
                     user.remember_night(date, -f64::from_bits(s.fused).ln());
                 }

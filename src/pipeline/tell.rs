@@ -34,7 +34,7 @@ impl Scorer<'_> {
                 let (subject, fused) = (&s.raw.subjects[i], &s.fused[i]);
                 let state = state_of(day);
                 let facts = facts(day, state, &s.raw, subject, &shared, &self.settings);
-                let mut anomaly = tell(&Told { day, state, subject, fused, facts });
+                let mut anomaly = tell(&Told { day, state, subject, fused, facts, campaign: &s.raw.campaign });
                 anomaly.rank = d.rank;
                 anomaly.reported = d.reported;
                 anomaly.q_value = d.q;

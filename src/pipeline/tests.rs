@@ -62,12 +62,15 @@ enum Odd {
     Hours,
     /// Failures climb by three points a day.
     Errors,
+    /// The same as `Objects`, while a dozen addresses try the passwords of twenty others.
+    ObjectsInFlood,
 }
 
 /// A day of a calm organisation, with one odd user.
 fn day(date: Date, odd: Odd, since: Date) -> DayTables {
     let mut rng = Seed(7).derive("day", date.0 as u64);
     let mut events = Events::default();
+    let flood = odd == Odd::ObjectsInFlood && date >= since;
     for user in 0..USERS {
         let odd = if user == 3 && date >= since { odd } else { Odd::Nothing };
         let calls = 80 + 10 * (user % 7) + rng.random_range(0..20);
@@ -75,7 +78,7 @@ fn day(date: Date, odd: Odd, since: Date) -> DayTables {
             let hour = if odd == Odd::Hours { 21 } else { 8 + (call % 8) as i64 };
             events.timestamp_ms.push(date.start_ms() + hour * 3_600_000 + rng.random_range(0..3_600_000));
             let away = odd == Odd::Country && call % 2 == 0;
-            let other = odd == Odd::Objects && call % 10 < 6;
+            let other = matches!(odd, Odd::Objects | Odd::ObjectsInFlood) && call % 10 < 6;
             let object = if other { format!("Secret{}", call % 3) } else { format!("Object{}", (user + call) % 5) };
             let failing = match odd {
                 Odd::Errors => call as i32 % 100 < 2 + 3 * (date.0 - since.0 + 1),
@@ -103,6 +106,18 @@ fn day(date: Date, odd: Odd, since: Date) -> DayTables {
             events.status.push(if failing { 400 } else { 200 });
             events.request_id.push(&format!("r{}-{user}-{call}", date.0));
             events.source_row.push(call as u64);
+        }
+        for address in (0..12).filter(|_| flood && (5..25).contains(&user)) {
+            events.timestamp_ms.push(date.start_ms() + 3_600_000 + rng.random_range(0..3_600_000));
+            let (user, ip) = (format!("user{user:02}"), format!("192.0.2.{address}"));
+            let text = ["org", &user, "", &ip, "", "", "", "SOAP", "62.0", "login", "", "", ""];
+            for (field, text) in Field::ALL.into_iter().zip(text) {
+                events.column_mut(field).push(text);
+            }
+            events.action.push(Action::Auth);
+            events.status.push(401);
+            events.request_id.push(&format!("f{}-{user}-{address}", date.0));
+            events.source_row.push(address);
         }
     }
     let place = |ip: &str| Place {
@@ -137,6 +152,18 @@ fn a_calm_organisation_is_silent() {
     let nights = run(&memory(Odd::Nothing, 0, DAYS), &[35, 36, 37, 38, 39]);
     let reported: usize = nights.iter().flat_map(|n| &n.anomalies).filter(|a| a.reported).count();
     assert!(reported <= 1, "{reported} reported");
+}
+
+#[test]
+fn a_flood_of_failed_logins_is_one_finding_and_hides_no_theft() {
+    let night = &run(&memory(Odd::ObjectsInFlood, 35, DAYS), &[35])[0];
+    let reported: Vec<&str> = night.anomalies.iter().filter(|a| a.reported).map(|a| a.subject_id.as_str()).collect();
+    assert!(reported.contains(&"user03"), "{reported:?}");
+    assert!(reported.contains(&"org"), "{reported:?}");
+    assert!(reported.len() <= 3, "{reported:?}");
+    let flood = night.anomalies.iter().find(|a| a.subject_id == "org").unwrap();
+    assert_eq!(flood.user_ids.len(), 20, "{}", flood.story);
+    assert!(flood.story.contains("passwords or tokens are being tried"), "{}", flood.story);
 }
 
 #[test]

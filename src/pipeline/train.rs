@@ -1,14 +1,16 @@
 //! Training: fold the days in order, and calibrate on the last of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Days, Engine, Progress, announced_row, calendar, events_of, load_all};
-use crate::anomaly::SubjectType;
+use super::{Days, Engine, Progress, calendar, events_of, load_all};
+use crate::anomaly::{Status, SubjectType};
 use crate::baseline::records;
 use crate::config::Settings;
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
+use crate::explain::story::top_family;
 use crate::fusion::night::{Calibration, Sample};
+use crate::fusion::rank::{Candidate, Cases, rank};
 use crate::models::Record;
 
 /// What training made.
@@ -38,13 +40,13 @@ pub struct Trained {
 /// less than it wants.
 pub fn train(days: &dyn Days, until: Option<Date>, settings: &Settings, progress: Progress<'_>) -> Result<Trained> {
     let calendar = calendar(days, until)?;
-    let (Some(&first), Some(&last)) = (calendar.keys().next(), calendar.keys().next_back()) else {
+    let (Some(&first_day), Some(&last)) = (calendar.keys().next(), calendar.keys().next_back()) else {
         return Err(Error::new(Kind::NoData, "no day to train on: the input is empty or every day lies after --until"));
     };
     const FEWEST: usize = 4;
     if calendar.len() < FEWEST {
         let message = format!(
-            "expected at least {FEWEST} days to learn what is normal, found {} ({first} to {last}); {} days and more give \
+            "expected at least {FEWEST} days to learn what is normal, found {} ({first_day} to {last}); {} days and more give \
              a useful baseline",
             calendar.len(),
             2 * settings.baseline.min_history_days
@@ -54,61 +56,52 @@ pub fn train(days: &dyn Days, until: Option<Date>, settings: &Settings, progress
     let warm_up = (settings.baseline.min_history_days as usize).min(calendar.len() / 2);
     let nights = (settings.calibration.nights as usize).min(calendar.len() - warm_up);
     let calibrate_from = calendar.len() - nights;
-    let mut engine = Engine::default();
-    let mut samples: Vec<Sample> = Vec::new();
-    let mut sample_of: Vec<(Date, String, String)> = Vec::new();
-    let mut histories: BTreeMap<(String, String), usize> = BTreeMap::new();
+    // Days before the calibration nights only teach.
+    let mut taught = Engine::default();
     let (mut events, mut user_days) = (0, 0);
     let mut digest = blake3::Hasher::new();
     for (i, (&date, orgs)) in calendar.iter().enumerate() {
-        progress("train", i as u64, calendar.len() as u64);
-        let tables = load_all(days, date, orgs)?;
         for org in orgs {
             digest.update(days.digest(org, date)?.as_bytes());
         }
-        let raw = engine.evaluate(&tables, settings);
-        for (day, night) in tables.iter().zip(&raw) {
-            user_days += day.user_day.len() as u64;
-            events += events_of(day);
-            if i < calibrate_from {
-                continue;
+        if i < calibrate_from {
+            progress("train", i as u64, calendar.len() as u64);
+            let tables = load_all(days, date, orgs)?;
+            let raw = taught.evaluate(&tables, settings);
+            for (day, night) in tables.iter().zip(&raw) {
+                user_days += day.user_day.len() as u64;
+                events += events_of(day);
+                taught.fold(day, &night.habits, settings, |_| false);
             }
-            for s in &night.subjects {
-                let next = histories.len();
-                let history = *histories.entry((day.org_id.clone(), s.id.clone())).or_insert(next);
-                samples.push(Sample {
-                    subject: s.subject,
-                    silent: s.subject == SubjectType::UserDay && s.row.is_none(),
-                    activity: s.activity,
-                    scores: s.scores.clone(),
-                    history,
-                    // Interleaved, so that every block has young and old baselines alike.
-                    fold: i,
-                });
-                sample_of.push((date, day.org_id.clone(), s.id.clone()));
-            }
-        }
-        for (day, night) in tables.iter().zip(&raw) {
-            let org = engine.orgs.entry(day.org_id.clone()).or_default();
-            // Announced changes are not learned from; everything else is, winsorised.
-            let learn: Vec<bool> = (0..day.user_day.len()).map(|row| !announced_row(day, row, settings)).collect();
-            org.fold(day, &night.view, &settings.baseline, &night.habits, &learn);
         }
     }
-    progress("calibrate", 0, 1);
-    let (calibration, minus_ln_p) = Calibration::fit(&samples, histories.len(), settings);
+    // Calibration nights are scored twice. The first time finds the nights too odd to be learned unreviewed; the second
+    // time they wait, as they would in a real week, so that their repeats look as odd as they will.
+    let held_out: Vec<(Date, &[String])> =
+        calendar.iter().skip(calibrate_from).map(|(d, orgs)| (*d, orgs.as_slice())).collect();
+    let first = HeldOut::collect(days, taught.clone(), &held_out, settings, &BTreeSet::new())?;
+    progress("train", (calibrate_from + nights / 2) as u64, calendar.len() as u64);
+    let odd = first.odd(&Calibration::fit(&first.samples, first.histories, settings).0, settings);
+    let mut second = HeldOut::collect(days, taught, &held_out, settings, &odd)?;
+    events += second.events;
+    user_days += second.user_days;
+    progress("calibrate", calendar.len() as u64, calendar.len() as u64);
+    let (calibration, minus_ln_p) = Calibration::fit(&second.samples, second.histories, settings);
     let mut hits = [0.0; 2];
     let mut scored = 0.0;
-    for ((sample, (date, org, id)), v) in samples.iter().zip(&sample_of).zip(&minus_ln_p) {
+    for ((sample, (date, org, id)), v) in second.samples.iter().zip(&second.of).zip(&minus_ln_p) {
         if sample.subject == SubjectType::UserDay {
             scored += 1.0;
             hits[0] += f64::from(u8::from(*v >= 100.0_f64.ln()));
             hits[1] += f64::from(u8::from(*v >= 1000.0_f64.ln()));
-            if let Some(user) = engine.orgs.get_mut(org).and_then(|o| o.users.get_mut(id)) {
+            if let Some(user) = second.engine.orgs.get_mut(org).and_then(|o| o.users.get_mut(id)) {
                 user.remember_night(*date, *v);
             }
         }
     }
+    // The training window counts as reviewed: its odd nights are part of what is normal from here on.
+    second.engine.learn_postponed(days, None, settings)?;
+    let engine = second.engine;
     let mut notes = Vec::new();
     if calendar.len() < 2 * settings.baseline.min_history_days as usize {
         notes.push(format!(
@@ -120,7 +113,7 @@ pub fn train(days: &dyn Days, until: Option<Date>, settings: &Settings, progress
     if let Some(until) = until.filter(|u| *u > last) {
         notes.push(format!("Training was asked for up to {until}; the data ends on {last}."));
     }
-    let gaps = i64::from(last.0 - first.0) + 1 - calendar.len() as i64;
+    let gaps = i64::from(last.0 - first_day.0) + 1 - calendar.len() as i64;
     if gaps > 0 {
         notes.push(format!("Days of the training window without data (they teach nothing, not zeros): {gaps}."));
     }
@@ -135,7 +128,7 @@ pub fn train(days: &dyn Days, until: Option<Date>, settings: &Settings, progress
         records::write(org, state, &mut records);
     }
     Ok(Trained {
-        window: (first, last),
+        window: (first_day, last),
         orgs: engine.orgs.keys().cloned().collect(),
         events,
         user_days,
@@ -145,4 +138,98 @@ pub fn train(days: &dyn Days, until: Option<Date>, settings: &Settings, progress
         metrics,
         notes,
     })
+}
+
+/// The calibration nights, scored in order.
+struct HeldOut {
+    engine: Engine,
+    samples: Vec<Sample>,
+    /// Date, organisation and subject of each sample.
+    of: Vec<(Date, String, String)>,
+    /// Number of subjects with a history.
+    histories: usize,
+    events: u64,
+    user_days: u64,
+}
+
+impl HeldOut {
+    /// Scores and learns the nights; user-days that are `odd` wait a week.
+    fn collect(
+        days: &dyn Days,
+        mut engine: Engine,
+        nights: &[(Date, &[String])],
+        settings: &Settings,
+        odd: &BTreeSet<(Date, String, String)>,
+    ) -> Result<Self> {
+        let (mut samples, mut of) = (Vec::new(), Vec::new());
+        let mut histories: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let (mut events, mut user_days) = (0, 0);
+        for (i, (date, orgs)) in nights.iter().enumerate() {
+            let tables = load_all(days, *date, orgs)?;
+            engine.learn_postponed(days, Some(*date), settings)?;
+            let raw = engine.evaluate(&tables, settings);
+            for (day, night) in tables.iter().zip(raw) {
+                user_days += day.user_day.len() as u64;
+                events += events_of(day);
+                let waits = |id: &str| odd.contains(&(*date, day.org_id.clone(), id.to_owned()));
+                engine.fold(day, &night.habits, settings, waits);
+                for s in night.subjects {
+                    let next = histories.len();
+                    let history = *histories.entry((day.org_id.clone(), s.id.clone())).or_insert(next);
+                    of.push((*date, day.org_id.clone(), s.id));
+                    samples.push(Sample {
+                        subject: s.subject,
+                        silent: s.subject == SubjectType::UserDay && s.row.is_none(),
+                        activity: s.activity,
+                        scores: s.scores,
+                        history,
+                        // Interleaved, so that every block has young and old baselines alike.
+                        fold: i,
+                    });
+                }
+            }
+        }
+        Ok(Self { engine, samples, of, histories: histories.len(), events, user_days })
+    }
+
+    /// The user-days that would not have been learned at once: extreme ones, and those that would have been reported.
+    fn odd(&self, calibration: &Calibration, settings: &Settings) -> BTreeSet<(Date, String, String)> {
+        let mut out = BTreeSet::new();
+        let mut cases = Cases::new();
+        let mut history = vec![(0.0, 0.0); self.histories];
+        let nights: Vec<usize> = (0..self.of.len()).collect();
+        for night in nights.chunk_by(|a, b| self.of[*a].0 == self.of[*b].0) {
+            let candidates: Vec<Candidate> = night
+                .iter()
+                .map(|&i| {
+                    let (s, (_, org, id)) = (&self.samples[i], &self.of[i]);
+                    let class = calibration.class(s.subject, s.silent, s.activity);
+                    let fused = calibration.apply(class, &s.scores, history[s.history], settings);
+                    if s.subject == SubjectType::UserDay {
+                        let (sum, n) = history[s.history];
+                        history[s.history] = (sum + (-fused.fused.ln()).min(6.0), n + 1.0);
+                    }
+                    Candidate {
+                        org: org.clone(),
+                        subject: s.subject,
+                        id: id.clone(),
+                        p: fused.p,
+                        statistic: fused.statistic,
+                        family: top_family(&fused.families),
+                        expected: false,
+                    }
+                })
+                .collect();
+            let date = self.of[night[0]].0;
+            for d in rank(date, &candidates, &mut cases, settings) {
+                let c = &candidates[d.candidate];
+                let ongoing = d.status == Status::Ongoing;
+                let odd = d.reported || ongoing || c.p < settings.baseline.no_learning_below;
+                if odd && c.subject == SubjectType::UserDay {
+                    out.insert((date, c.org.clone(), c.id.clone()));
+                }
+            }
+        }
+        out
+    }
 }

@@ -7,7 +7,6 @@
 //! A change in several parts of the fingerprint at once is scored by the sum of the parts' surprises.
 
 use crate::anomaly::Category;
-use crate::baseline::cells::RatePrior;
 use crate::baseline::org::KindView;
 use crate::baseline::stats::{ln_nb_at_least, ln_sidak};
 use crate::baseline::user::KindCell;
@@ -62,7 +61,7 @@ impl Detector for Values {
     fn slots(&self) -> Vec<Slot> {
         let mut out = Vec::new();
         for kind in KINDS {
-            for name in ["new", "new-count", "new-share"] {
+            for name in ["new", "new-count", "new-calls"] {
                 out.push(Slot {
                     name: format!("{name}/{}", kind.name()),
                     family: Family::Novelty,
@@ -84,14 +83,13 @@ impl Detector for Values {
         let rows = s.day.values_of(s.row as u32);
         let mut parts = [0.0_f64; 5];
         let mut changed: Vec<ValueKind> = Vec::new();
-        let moved = moved_whole(s, rows);
         for (i, kind) in KINDS.into_iter().enumerate() {
             let from = rows.partition_point(|v| v.kind < kind);
             let to = from + rows[from..].partition_point(|v| v.kind == kind);
             if from == to {
                 continue;
             }
-            let score = inspect_kind(s, kind, &rows[from..to], base + i * PER_KIND, moved, out);
+            let score = inspect_kind(s, kind, &rows[from..to], base + i * PER_KIND, out);
             if score > 0.0 {
                 changed.push(kind);
                 parts[part(kind)] = parts[part(kind)].max(score);
@@ -102,7 +100,7 @@ impl Detector for Values {
             out.put_score(base + FINGERPRINT, total, || Fact::Changed { kinds: changed });
         }
         shared_ips(s, rows, base, out);
-        min_activity(s, rows, base, moved, out);
+        min_activity(s, rows, base, out);
     }
 }
 
@@ -117,7 +115,8 @@ fn p_new(cell: &KindCell, view: &KindView) -> f64 {
 /// Did the user move as a whole: (nearly) all calls from new places, or with a new version, at no more than the usual volume and
 /// with nothing else new? That is what a change of data centre, an upgrade or a journey looks like; someone else with the user's
 /// token adds calls to the usual ones, or wants other things.
-fn moved_whole(s: &UserDay<'_>, rows: &[ValueRow]) -> bool {
+pub fn moved_whole(s: &UserDay<'_>) -> bool {
+    let rows = s.day.values_of(s.row as u32);
     let mut new_calls = [0.0_f64; 5];
     let mut calls = [0.0_f64; 5];
     for group in rows.chunk_by(|a, b| a.kind == b.kind).filter(|g| KINDS.contains(&g[0].kind)) {
@@ -143,16 +142,9 @@ fn moved_whole(s: &UserDay<'_>, rows: &[ValueRow]) -> bool {
 }
 
 /// What remains of the surprise when the user moved as a whole.
-const MOVED: f64 = 0.5;
+pub const MOVED: f64 = 0.5;
 
-fn inspect_kind(
-    s: &UserDay<'_>,
-    kind: ValueKind,
-    rows: &[ValueRow],
-    slot: usize,
-    moved: bool,
-    out: &mut Findings,
-) -> f64 {
+fn inspect_kind(s: &UserDay<'_>, kind: ValueKind, rows: &[ValueRow], slot: usize, out: &mut Findings) -> f64 {
     let view = &s.view.kinds[kind as usize];
     let cell = &s.user.kinds[kind as usize];
     let new = p_new(cell, view);
@@ -183,14 +175,15 @@ fn inspect_kind(
         let values = news.iter().take(8).map(|(_, v, others)| new_value(s, v, *others)).collect();
         Fact::New { kind, values, expected: draws * new }
     };
-    let damp = if moved { MOVED } else { 1.0 };
+    let damp = if s.moved { MOVED } else { 1.0 };
     let score = -ln_sidak(least, draws) * damp;
     out.put_score(slot, score, || facts(&mut news));
     // How many are new, beyond the first: one new value is already scored above.
     let ln_count = ln_nb_at_least(fresh, (draws * new).max(1e-3), 2.0) * damp;
     out.put(slot + 1, ln_count, || facts(&mut news));
-    let usual = cell.new_calls.predict(RatePrior { mean: 0.01, rho: 0.05 }, 0);
-    out.put(slot + 2, usual.ln_at_least(fresh_calls, calls) * damp, || Fact::NewShare {
+    // How many calls went there: one look is not ten thousand.
+    let usual = cell.new_calls.predict(view.new_calls, 1.0, 0);
+    out.put(slot + 2, usual.ln_at_least(fresh_calls) * damp, || Fact::NewShare {
         kind,
         values: {
             news.sort_by(|a, b| b.1.calls.cmp(&a.1.calls).then(a.1.value.cmp(&b.1.value)));
@@ -198,7 +191,7 @@ fn inspect_kind(
         },
         hits: fresh_calls,
         calls,
-        expected: usual.mean,
+        expected: (usual.mean / calls).min(1.0),
     });
     score.max(-ln_count)
 }
@@ -227,7 +220,7 @@ fn shared_ips(s: &UserDay<'_>, rows: &[ValueRow], base: usize, out: &mut Finding
 }
 
 /// The rule: a new value with a minimum activity.
-fn min_activity(s: &UserDay<'_>, rows: &[ValueRow], base: usize, moved: bool, out: &mut Findings) {
+fn min_activity(s: &UserDay<'_>, rows: &[ValueRow], base: usize, out: &mut Findings) {
     let least = s.settings.rules.new_value_min_calls;
     if s.user.days < 7.0 {
         return;
@@ -240,7 +233,7 @@ fn min_activity(s: &UserDay<'_>, rows: &[ValueRow], base: usize, moved: bool, ou
         let others = number.map_or(0, |n| s.state.owners[n as usize].users);
         let score =
             f64::from(v.calls).ln() - p_new(&s.user.kinds[v.kind as usize], &s.view.kinds[v.kind as usize]).ln();
-        let score = if moved { score * MOVED } else { score };
+        let score = if s.moved { score * MOVED } else { score };
         out.put_score(base + MIN_ACTIVITY, score, || Fact::New {
             kind: v.kind,
             values: vec![new_value(s, v, others)],

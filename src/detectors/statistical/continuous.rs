@@ -2,6 +2,7 @@
 
 use crate::anomaly::Category;
 use crate::baseline::user::{CONTINUOUS, scale};
+use crate::detectors::novelty::values::MOVED;
 use crate::detectors::{Detector, Fact, Findings, Slot, UserDay};
 use crate::features::catalog::{Family, user_day as f};
 
@@ -49,11 +50,9 @@ impl Detector for Continuous {
             {
                 continue;
             }
-            let mut x = scale(raw, log);
-            if column == f::CALLS {
-                // Volume relative to the weekday and to what moved for everyone.
-                x -= (season.max(0.05) * surge[0]).ln();
-            }
+            let x = scale(raw, log);
+            // Volume relative to the weekday and, if that explains it, to what moved for everyone.
+            let (season, surge) = if column == f::CALLS { (season.max(0.05).ln(), surge[0].ln()) } else { (0.0, 0.0) };
             let cell = &s.user.continuous[i];
             if cell.n < 3.0 {
                 continue;
@@ -63,7 +62,12 @@ impl Detector for Continuous {
                 // The entropy of a few calls says little about where they come from.
                 p = p.with_noise(1.2 / (1.0 + s.x()[f::CALLS]).sqrt());
             }
-            let ln_p = p.ln_two_sided(x);
+            if matches!(column, f::CALLS | f::ENTITIES | f::RESOURCES | f::QUERY_MORES) {
+                // Counts: the logarithm of a few varies by as much as one over their root, whatever was seen so far.
+                p = p.with_noise(1.0 / (1.0 + p.mean.exp_m1().max(0.0)).sqrt());
+            }
+            let ln_p = p.ln_two_sided(x - season).max(p.ln_two_sided(x - season - surge));
+            let ln_p = if s.moved && column == f::IP_ENTROPY { ln_p * MOVED } else { ln_p };
             // Back to the feature's own scale and into its range.
             let unit = f::FEATURES[column].unit;
             let (least, most) = match unit {

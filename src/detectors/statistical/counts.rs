@@ -4,6 +4,7 @@ use crate::anomaly::Category;
 use crate::baseline::cells::CountPredictive;
 use crate::baseline::stats::{ln_nb_at_least, ln_sidak};
 use crate::baseline::user::COUNTS;
+use crate::detectors::novelty::values::MOVED;
 use crate::detectors::{Detector, Fact, Findings, Slot, UserDay};
 use crate::features::catalog::{Family, user_day as f};
 use crate::tables::ValueKind;
@@ -52,7 +53,11 @@ impl Detector for Counts {
                 continue;
             }
             let (fast, _) = predictive(s, i, 1);
-            let ln_p = slow.ln_at_least(y).max(fast.ln_at_least(y));
+            let mut ln_p = slow.ln_at_least(y).max(fast.ln_at_least(y));
+            if s.moved && matches!(COUNTS[i].0, f::IPS | f::NETWORKS | f::COUNTRIES | f::ASNS | f::SESSIONS) {
+                // Sessions are cut by address.
+                ln_p *= MOVED;
+            }
             let (column, _, shift) = COUNTS[i];
             out.put(base + i, ln_p, || Fact::Level {
                 feature: &f::FEATURES[column],

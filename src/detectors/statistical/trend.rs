@@ -2,6 +2,7 @@
 //! climb does not. The reference ends before the climb can begin, so that a ramp cannot teach its own baseline.
 
 use crate::anomaly::Category;
+use crate::baseline::user::own_errors;
 use crate::detectors::{Detector, Fact, Findings, Slot, UserDay};
 use crate::features::catalog::{Family, user_day as f};
 
@@ -33,7 +34,7 @@ impl Detector for Trends {
             return;
         }
         let x = s.x();
-        let today = (x[f::CALLS], x[f::ERRORS]);
+        let today = (x[f::CALLS], own_errors(x));
         let recent: Vec<(f64, f64)> = s
             .user
             .past
@@ -56,7 +57,7 @@ impl Detector for Trends {
             let (sum, days) = cusum(recent.iter().map(|r| z(*r)));
             if z(today) > 1.0 && today.1 >= 3.0 {
                 out.put_score(base, sum, || Fact::Trend {
-                    what: "error rate",
+                    what: "error rate (server errors and used-up limits left out)",
                     from: errors / calls,
                     to: today.1 / today.0,
                     days,
