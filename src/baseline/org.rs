@@ -68,14 +68,8 @@ pub const AGGREGATES: [AggregateModel; 3] = [
     },
     AggregateModel {
         subject: SubjectType::IpDay,
-        counts: &[
-            ip_day::CALLS,
-            ip_day::USERS,
-            ip_day::FAILED_USERS,
-            ip_day::APPS,
-            ip_day::ENTITIES,
-            ip_day::ERRORS_401,
-        ],
+        // How much went through an address, and to what, is told by the days of its users.
+        counts: &[ip_day::USERS, ip_day::FAILED_USERS, ip_day::APPS, ip_day::ERRORS_401],
         rates: &[ip_day::ERRORS, ip_day::ERRORS_401],
     },
     AggregateModel {

@@ -20,7 +20,7 @@ pub struct Priors {
     /// By [`CONTINUOUS`].
     pub continuous: Vec<NormalPrior>,
     /// By [`SESSION`].
-    pub session: Vec<NormalPrior>,
+    pub session: Vec<CountPrior>,
     /// By habit.
     pub habits: [NormalPrior; HABITS],
     /// Weekday factors on volume.
@@ -37,7 +37,7 @@ impl Default for Priors {
             counts: vec![CountPrior::default(); COUNTS.len()],
             rates: vec![RatePrior::default(); RATES.len()],
             continuous: vec![NormalPrior::default(); CONTINUOUS.len()],
-            session: vec![NormalPrior::default(); SESSION.len()],
+            session: vec![CountPrior::default(); SESSION.len()],
             habits: [NormalPrior::default(); HABITS],
             season: [1.0; 7],
             activity: [0.5; 2],
@@ -62,7 +62,7 @@ impl Priors {
             out.continuous[i] = normal_prior(users.iter().map(|u| &u.continuous[i]), wider.continuous[i], weight);
         }
         for i in 0..SESSION.len() {
-            out.session[i] = normal_prior(users.iter().map(|u| &u.session[i]), wider.session[i], weight);
+            out.session[i] = count_prior(users.iter().map(|u| &u.session[i]), wider.session[i], weight);
         }
         for i in 0..HABITS {
             out.habits[i] = normal_prior(users.iter().map(|u| &u.habits[i]), wider.habits[i], weight);

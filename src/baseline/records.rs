@@ -96,7 +96,9 @@ fn user_numbers(u: &UserState) -> Vec<f64> {
     out.extend(u.seen.iter().chain(&u.active));
     u.counts.iter().for_each(|c| put_count(&mut out, c));
     u.rates.iter().for_each(|c| put_rate(&mut out, c));
-    u.continuous.iter().chain(&u.session).chain(&u.habits).for_each(|c| put_normal(&mut out, c));
+    u.continuous.iter().for_each(|c| put_normal(&mut out, c));
+    u.session.iter().for_each(|c| put_count(&mut out, c));
+    u.habits.iter().for_each(|c| put_normal(&mut out, c));
     out.extend(u.season_sum.iter().chain(&u.season_days).chain(&u.hours[0]).chain(&u.hours[1]));
     out.extend(u.hour_days.iter().chain(&u.profile));
     for k in &u.kinds {
@@ -117,7 +119,7 @@ fn user_from(numbers: &[f64]) -> Result<UserState> {
     u.counts = (0..COUNTS.len()).map(|_| get_count(&mut c)).collect::<Result<_>>()?;
     u.rates = (0..RATES.len()).map(|_| get_rate(&mut c)).collect::<Result<_>>()?;
     u.continuous = (0..CONTINUOUS.len()).map(|_| get_normal(&mut c)).collect::<Result<_>>()?;
-    u.session = (0..SESSION.len()).map(|_| get_normal(&mut c)).collect::<Result<_>>()?;
+    u.session = (0..SESSION.len()).map(|_| get_count(&mut c)).collect::<Result<_>>()?;
     for i in 0..HABITS {
         u.habits[i] = get_normal(&mut c)?;
     }

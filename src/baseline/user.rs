@@ -82,16 +82,16 @@ pub const CONTINUOUS: [(usize, bool, f64); 21] = [
     (f::DURATION_MS, true, 0.1),
 ];
 
-/// Continuous session features, on a log1p scale.
-pub const SESSION: [usize; 8] = [
-    session::CALLS,
-    session::DURATION_S,
-    session::READS,
-    session::DELETES,
-    session::DESCRIBES,
-    session::ENTITIES,
-    session::RESOURCES,
-    session::ACTIONS,
+/// Counts of one session, and what is taken off first. Its duration is not among them: a program that polls about as often
+/// as sessions are cut has sessions of no length or of hours, by chance.
+pub const SESSION: [(usize, f64); 7] = [
+    (session::CALLS, 1.0),
+    (session::READS, 0.0),
+    (session::DELETES, 0.0),
+    (session::DESCRIBES, 0.0),
+    (session::ENTITIES, 0.0),
+    (session::RESOURCES, 1.0),
+    (session::ACTIONS, 1.0),
 ];
 
 /// Scalar statistics that are compared with the user's own history of them.
@@ -197,7 +197,7 @@ pub struct UserState {
     /// By [`CONTINUOUS`].
     pub continuous: Vec<NormalCell>,
     /// By [`SESSION`].
-    pub session: Vec<NormalCell>,
+    pub session: Vec<CountCell>,
     /// By [`Habit`].
     pub habits: [NormalCell; HABITS],
     /// Σ of calls over usual calls, by weekday, decayed.
@@ -233,7 +233,7 @@ impl UserState {
             counts: vec![CountCell::default(); COUNTS.len()],
             rates: vec![RateCell::default(); RATES.len()],
             continuous: vec![NormalCell::default(); CONTINUOUS.len()],
-            session: vec![NormalCell::default(); SESSION.len()],
+            session: vec![CountCell::default(); SESSION.len()],
             habits: [NormalCell::default(); HABITS],
             season_sum: [0.0; 7],
             season_days: [0.0; 7],
@@ -340,8 +340,9 @@ impl UserState {
             }
         }
         for s in day.sessions_of(row as u32) {
-            for (i, &column) in SESSION.iter().enumerate() {
-                self.session[i].learn(day.session.get(s, column).ln_1p(), priors.session[i], SESSION_FLOOR);
+            for (i, &(column, base)) in SESSION.iter().enumerate() {
+                let y = (day.session.get(s, column) - base).max(0.0);
+                self.session[i].learn(y, 1.0, priors.session[i]);
             }
         }
         self.learn_hours(day, row, calls, weekend);
@@ -406,9 +407,6 @@ impl UserState {
         }
     }
 }
-
-/// Smallest believed standard deviation of a session feature on the log1p scale.
-pub const SESSION_FLOOR: f64 = 0.25;
 
 /// A continuous feature on its scale.
 pub fn scale(x: f64, log: bool) -> f64 {

@@ -170,6 +170,8 @@ pub enum Fact {
         ip: String,
         /// The organisations.
         orgs: Vec<String>,
+        /// Minutes from its first call in one to its first call in the last.
+        minutes: i64,
     },
     /// A user or job that always runs did not.
     Silent {

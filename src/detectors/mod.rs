@@ -59,8 +59,8 @@ pub struct UserDay<'a> {
     pub moved: bool,
     /// The user was tried by tonight's campaign of failed log-ins.
     pub victim: bool,
-    /// Addresses that are new to two or more organisations tonight, with those organisations.
-    pub shared_new_ips: &'a BTreeMap<String, Vec<String>>,
+    /// Addresses that are new to two or more organisations tonight.
+    pub shared_new_ips: &'a BTreeMap<String, night::SharedIp>,
     /// Settings.
     pub settings: &'a Settings,
 }

@@ -55,26 +55,40 @@ pub fn slots_of(subject: SubjectType, silent: bool) -> &'static [super::Slot] {
     }
 }
 
+/// An address that is new tonight to users of two or more organisations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SharedIp {
+    /// The organisations, ascending.
+    pub orgs: Vec<String>,
+    /// From its first call in one organisation to its first call in the last, ms.
+    pub spread_ms: i64,
+}
+
 /// Addresses that are new tonight to users of two or more organisations, and never seen in these before.
-pub fn shared_new_ips(days: &[(&DayTables, &OrgState)]) -> BTreeMap<String, Vec<String>> {
-    let mut orgs_of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+pub fn shared_new_ips(days: &[(&DayTables, &OrgState)]) -> BTreeMap<String, SharedIp> {
+    // Per address and organisation the first call.
+    let mut firsts: BTreeMap<&str, BTreeMap<&str, i64>> = BTreeMap::new();
     if days.len() < 2 {
         return BTreeMap::new();
     }
     for (day, state) in days {
-        let mut seen = std::collections::BTreeSet::new();
         for v in day.values.iter().filter(|v| v.kind == ValueKind::Ip) {
             let ip = day.text(v.value);
             // Only parsable addresses: `Salesforce.com IP` is everyone's.
-            if ip.parse::<std::net::IpAddr>().is_ok() && state.number(ValueKind::Ip, ip).is_none() && seen.insert(ip) {
-                orgs_of.entry(ip).or_default().push(&day.org_id);
+            if ip.parse::<std::net::IpAddr>().is_ok() && state.number(ValueKind::Ip, ip).is_none() {
+                let first = firsts.entry(ip).or_default().entry(&day.org_id).or_insert(v.first_ms);
+                *first = v.first_ms.min(*first);
             }
         }
     }
-    orgs_of
+    firsts
         .into_iter()
         .filter(|(_, orgs)| orgs.len() >= 2)
-        .map(|(ip, orgs)| (ip.to_owned(), orgs.into_iter().map(str::to_owned).collect()))
+        .map(|(ip, orgs)| {
+            let times = || orgs.values().copied();
+            let spread_ms = times().max().unwrap_or(0) - times().min().unwrap_or(0);
+            (ip.to_owned(), SharedIp { orgs: orgs.into_keys().map(str::to_owned).collect(), spread_ms })
+        })
         .collect()
 }
 
@@ -82,7 +96,7 @@ pub fn shared_new_ips(days: &[(&DayTables, &OrgState)]) -> BTreeMap<String, Vec<
 pub fn evaluate(
     day: &DayTables,
     state: &OrgState,
-    shared_new_ips: &BTreeMap<String, Vec<String>>,
+    shared_new_ips: &BTreeMap<String, SharedIp>,
     settings: &Settings,
 ) -> RawNight {
     let view = state.night_view();
@@ -160,7 +174,7 @@ pub fn facts(
     state: &OrgState,
     night: &RawNight,
     subject: &RawSubject,
-    shared_new_ips: &BTreeMap<String, Vec<String>>,
+    shared_new_ips: &BTreeMap<String, SharedIp>,
     settings: &Settings,
 ) -> Vec<(usize, Fact)> {
     let Some(row) = subject.row else {

@@ -264,16 +264,21 @@ pub fn say(fact: &Fact) -> Said {
                 bare(*expected, feature.unit)
             ),
         },
-        Fact::SharedIp { ip, orgs } => Said {
+        Fact::SharedIp { ip, orgs, minutes } => Said {
             feature: "address in several organisations".into(),
             observed: format!("{} organisations", orgs.len()),
             expected: "one".into(),
             low: 0.0,
             high: 1.0,
             sentence: format!(
-                "The address {}, new to each of them, touched {} organisations on the same day: {}.",
+                "The address {}, new to each of them, touched {} organisations {}: {}.",
                 name(ip),
                 orgs.len(),
+                match minutes {
+                    0..=1 => "within a minute or two".to_owned(),
+                    2..=60 => format!("within {minutes} minutes"),
+                    _ => "on the same day".to_owned(),
+                },
                 list(&orgs.iter().map(|o| name(o)).collect::<Vec<_>>())
             ),
         },

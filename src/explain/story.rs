@@ -306,7 +306,7 @@ fn title(who: &str, category: Category, top: Option<&Fact>, silent: bool) -> Str
         Some(Fact::Mix { kind: k, .. }) => format!("unusual mix of {}", kind(*k, true)),
         Some(Fact::Trend { what, from, to, is_share, .. }) => {
             let show = |x: f64| if *is_share { percent(x) } else { number(x) };
-            format!("{what} climbing, {} to {}", show(*from), show(*to))
+            format!("{} climbing, {} to {}", brief(what), show(*from), show(*to))
         }
         Some(Fact::Rule { rule, .. }) => rule.clone(),
         Some(Fact::Session { feature, .. }) => format!("unusual session ({})", brief(feature.meaning)),

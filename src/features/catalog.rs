@@ -158,7 +158,7 @@ user_day {
     SPAN_MINUTES "span_minutes" Time High "minutes" "minutes from the first to the last call";
     MEDIAN_GAP_MS "median_gap_ms" Time Both "ms" "median time between consecutive calls";
     MAX_GAP_MS "max_gap_ms" Time Both "ms" "longest time between consecutive calls";
-    BURSTINESS "burstiness" Time Both "-1..1" "(sd - mean) / (sd + mean) of the times between calls (Goh & Barabasi 2008): -1 periodic, 0 Poisson, 1 bursty";
+    BURSTINESS "burstiness" Time Both "-1..1" "Burstiness of the times between calls, (sd - mean) / (sd + mean) (Goh & Barabasi 2008): -1 periodic, 0 Poisson, 1 bursty";
     LONGEST_STREAK_MIN "longest_streak_min" Time High "minutes" "longest run of consecutive minutes with a call";
     REQUEST_BYTES "request_bytes" Count High "bytes" "bytes sent, where the source says so, else 0";
     RESPONSE_BYTES "response_bytes" Count High "bytes" "bytes received, where the source says so, else 0";

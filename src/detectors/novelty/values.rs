@@ -206,14 +206,19 @@ fn new_value(s: &UserDay<'_>, v: &ValueRow, others: u32) -> NewValue {
     }
 }
 
-/// A new address that is new to several organisations on the same night: each far below any threshold, together not.
+/// A new address that is new to several organisations on the same night: each far below any threshold, together not. One
+/// program walks through its list within the hour; guests of one hotel or users of one mobile network do not.
 fn shared_ips(s: &UserDay<'_>, rows: &[ValueRow], base: usize, out: &mut Findings) {
+    const WALK_MS: i64 = 3_600_000;
     for v in rows.iter().filter(|v| v.kind == ValueKind::Ip) {
         let text = s.day.text(v.value);
-        if let Some(orgs) = s.shared_new_ips.get(text) {
-            out.put_score(base + SHARED_IP, 8.0 + orgs.len() as f64, || Fact::SharedIp {
+        if let Some(shared) = s.shared_new_ips.get(text) {
+            let orgs = shared.orgs.len() as f64;
+            let score = if shared.spread_ms <= WALK_MS { 8.0 + orgs } else { 1.0 + orgs };
+            out.put_score(base + SHARED_IP, score, || Fact::SharedIp {
                 ip: text.to_owned(),
-                orgs: orgs.clone(),
+                orgs: shared.orgs.clone(),
+                minutes: shared.spread_ms / 60_000,
             });
         }
     }

@@ -10,6 +10,9 @@ use crate::features::catalog::{Family, user_day as f};
 #[derive(Debug)]
 pub struct Rates;
 
+/// Fewest failing calls that are worth a word: two of three failing is a slip, whatever its odds.
+const MIN_HITS: f64 = 3.0;
+
 /// Share of user-days on which the platform has an incident of its own, before any is seen.
 const INCIDENTS: f64 = 1.0 / 300.0;
 
@@ -42,7 +45,7 @@ impl Detector for Rates {
         let calls = s.x()[f::CALLS];
         for (i, &column) in RATES.iter().enumerate() {
             let hits = s.x()[column];
-            if hits < 1.0 {
+            if hits < MIN_HITS {
                 continue;
             }
             if s.surge.rates[i] > 0.0 {

@@ -2,11 +2,11 @@
 
 use crate::anomaly::Category;
 use crate::baseline::stats::ln_sidak;
-use crate::baseline::user::{SESSION, SESSION_FLOOR};
+use crate::baseline::user::SESSION;
 use crate::detectors::{Detector, Fact, Findings, Slot, UserDay};
 use crate::features::catalog::{Family, session};
 
-/// Session features, high side, on a log scale.
+/// Counts of a session, high side.
 #[derive(Debug)]
 pub struct Sessions;
 
@@ -14,7 +14,7 @@ impl Detector for Sessions {
     fn slots(&self) -> Vec<Slot> {
         SESSION
             .iter()
-            .map(|column| Slot {
+            .map(|(column, _)| Slot {
                 name: format!("session/{}", session::FEATURES[*column].name),
                 family: Family::Count,
                 category: if *column == session::CALLS { Category::Volume } else { Category::Behavioral },
@@ -28,15 +28,15 @@ impl Detector for Sessions {
         }
         let sessions = s.day.sessions_of(s.row as u32);
         let tests = sessions.len() as f64;
-        for (i, &column) in SESSION.iter().enumerate() {
-            let p = s.user.session[i].predict(s.priors().session[i], SESSION_FLOOR);
+        for (i, &(column, shift)) in SESSION.iter().enumerate() {
+            let p = s.user.session[i].predict(s.priors().session[i], 1.0, 0);
             for row in sessions.clone() {
                 let raw = s.day.session.get(row, column);
-                let x = raw.ln_1p();
-                if x <= p.mean {
+                let y = (raw - shift).max(0.0);
+                if y <= p.mean {
                     continue;
                 }
-                out.put(base + i, ln_sidak(p.ln_at_least(x), tests), || {
+                out.put(base + i, ln_sidak(p.ln_at_least(y), tests), || {
                     let key = &s.day.session_keys[row];
                     Fact::Session {
                         channel: s.day.text(key.channel).to_owned(),
@@ -46,7 +46,7 @@ impl Detector for Sessions {
                         calls: s.day.session.get(row, session::CALLS),
                         feature: &session::FEATURES[column],
                         observed: raw,
-                        expected: p.mean.exp_m1().max(0.0),
+                        expected: p.mean + shift,
                     }
                 });
             }
