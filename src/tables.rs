@@ -23,6 +23,8 @@ pub enum ValueKind {
     NetworkClass,
     /// Connected app: its name, else its id.
     App,
+    /// Id of the connected app. Names are chosen by whoever registers the app; ids are not.
+    AppId,
     /// Client name.
     Client,
     /// Channel: app, else client, else API family. The identity within a user.
@@ -45,13 +47,14 @@ pub enum ValueKind {
 
 impl ValueKind {
     /// Every kind, in storage order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Ip,
         Self::Network,
         Self::Country,
         Self::Asn,
         Self::NetworkClass,
         Self::App,
+        Self::AppId,
         Self::Client,
         Self::Channel,
         Self::ApiFamily,
@@ -72,6 +75,7 @@ impl ValueKind {
             Self::Asn => "asn",
             Self::NetworkClass => "network_class",
             Self::App => "app",
+            Self::AppId => "app_id",
             Self::Client => "client",
             Self::Channel => "channel",
             Self::ApiFamily => "api_family",

@@ -199,6 +199,12 @@ pub fn tell(told: &Told<'_>) -> Anomaly {
         SubjectType::UserDay => places(told, &own, ValueKind::Channel, &new).into_iter().next(),
         _ => None,
     };
+    // The id is told only where there is no doubt which app it belongs to.
+    let app_ids = places(told, &own, ValueKind::AppId, &new);
+    let app_id = match subject.subject {
+        SubjectType::UserDay if app_ids.len() == 1 => app_ids.into_iter().next(),
+        _ => None,
+    };
     let score = combine::score(told.fused.p);
     let who = who(subject, &subject_name);
     let title = title(&who, category, evidence.first().map(|e| &e.1), silent);
@@ -220,7 +226,7 @@ pub fn tell(told: &Told<'_>) -> Anomaly {
         org_id: day.org_id.clone(),
         user_name: user_id.as_ref().and_then(|_| (!subject_name.is_empty()).then(|| subject_name.clone())),
         user_id,
-        app_id: None,
+        app_id,
         app_name,
         source_ips,
         countries,

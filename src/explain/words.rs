@@ -84,6 +84,7 @@ pub fn kind(kind: ValueKind, plural: bool) -> &'static str {
         ValueKind::Asn => ("network operator", "network operators"),
         ValueKind::NetworkClass => ("class of network", "classes of network"),
         ValueKind::App => ("connected app", "connected apps"),
+        ValueKind::AppId => ("id of a connected app", "ids of connected apps"),
         ValueKind::Client => ("client", "clients"),
         ValueKind::Channel => ("channel", "channels"),
         ValueKind::ApiFamily => ("API family", "API families"),

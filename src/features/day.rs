@@ -171,6 +171,7 @@ impl Row {
 pub(super) struct Identity {
     pub(super) channel: u32,
     pub(super) app: u32,
+    pub(super) app_id: u32,
     pub(super) client: u32,
     pub(super) family: u32,
     pub(super) version: u32,
@@ -207,6 +208,7 @@ pub(super) struct Day<'e> {
     pub(super) names: Texts,
     pub(super) channels: Texts,
     pub(super) apps: Texts,
+    pub(super) app_ids: Texts,
     pub(super) clients: Texts,
     pub(super) families: Texts,
     pub(super) versions: Texts,
@@ -245,11 +247,13 @@ impl<'e> Day<'e> {
         let texts: Vec<Combo<'_>> = combos.iter().map(|codes| Combo::of(events, codes)).collect();
         let channels = Texts::sorted(texts.iter().map(|c| c.channel));
         let apps = Texts::sorted(texts.iter().map(|c| c.app));
+        let app_ids = Texts::sorted(texts.iter().map(|c| c.app_id));
         let channel_versions = Texts::sorted(texts.iter().map(|c| c.channel_version.as_str()));
         let identities: Vec<Identity> = (combos.iter().zip(&texts))
             .map(|(codes, text)| Identity {
                 channel: channels.code(text.channel),
                 app: apps.code(text.app),
+                app_id: app_ids.code(text.app_id),
                 client: client_rank[codes[2] as usize],
                 family: family_rank[codes[3] as usize],
                 version: version_rank[codes[4] as usize],
@@ -325,6 +329,7 @@ impl<'e> Day<'e> {
             names,
             channels,
             apps,
+            app_ids,
             clients,
             families,
             versions,
@@ -443,6 +448,7 @@ fn fingerprint(id: &[u8]) -> u32 {
 /// Texts of one combination of app, client, family and version.
 struct Combo<'a> {
     app: &'a str,
+    app_id: &'a str,
     channel: &'a str,
     channel_version: String,
 }
@@ -451,11 +457,12 @@ impl<'a> Combo<'a> {
     fn of(events: &'a Events, codes: &[u32; 5]) -> Self {
         let text = |field: Field, code: u32| events.column(field).dictionary.get(code);
         let first = |texts: &[&'a str]| texts.iter().copied().find(|t| !t.is_empty()).unwrap_or("");
-        let app = first(&[text(Field::AppName, codes[0]), text(Field::AppId, codes[1])]);
+        let app_id = text(Field::AppId, codes[1]);
+        let app = first(&[text(Field::AppName, codes[0]), app_id]);
         let channel = first(&[app, text(Field::ClientName, codes[2]), text(Field::ApiFamily, codes[3])]);
         let version = text(Field::ApiVersion, codes[4]);
         let channel_version = if version.is_empty() { String::new() } else { format!("{channel} @ {version}") };
-        Self { app, channel, channel_version }
+        Self { app, app_id, channel, channel_version }
     }
 }
 

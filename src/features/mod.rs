@@ -122,7 +122,7 @@ pub fn compute(
 /// Where each kind of text begins among the symbols; number 0 of every kind is the empty text.
 struct Symbols {
     text: Vec<String>,
-    base: [u32; 15],
+    base: [u32; ValueKind::ALL.len()],
     users: u32,
     names: u32,
 }
@@ -146,6 +146,7 @@ impl Symbols {
             ValueKind::Asn => add(&day.asns),
             ValueKind::NetworkClass => add(&day.classes),
             ValueKind::App => add(&day.apps),
+            ValueKind::AppId => add(&day.app_ids),
             ValueKind::Client => add(&day.clients),
             ValueKind::Channel => channels,
             ValueKind::ApiFamily => add(&day.families),

@@ -58,6 +58,7 @@ pub(super) struct Scratch {
     class: Tally,
     identity: Tally,
     app: Tally,
+    app_id: Tally,
     client: Tally,
     channel: Tally,
     family: Tally,
@@ -87,6 +88,7 @@ impl Scratch {
             class: Tally::new(day.classes.len()),
             identity: Tally::new(day.identities.len()),
             app: Tally::new(day.apps.len()),
+            app_id: Tally::new(day.app_ids.len()),
             client: Tally::new(day.clients.len()),
             channel: Tally::new(day.channels.len()),
             family: Tally::new(day.families.len()),
@@ -115,6 +117,7 @@ impl Scratch {
             &mut self.class,
             &mut self.identity,
             &mut self.app,
+            &mut self.app_id,
             &mut self.client,
             &mut self.channel,
             &mut self.family,
@@ -143,6 +146,7 @@ impl Scratch {
             ValueKind::Asn => &self.asn,
             ValueKind::NetworkClass => &self.class,
             ValueKind::App => &self.app,
+            ValueKind::AppId => &self.app_id,
             ValueKind::Client => &self.client,
             ValueKind::Channel => &self.channel,
             ValueKind::ApiFamily => &self.family,
@@ -339,6 +343,7 @@ fn derive(day: &Day<'_>, s: &mut Scratch) {
     for uses in &s.identity.uses {
         let identity = day.identities[uses.code as usize];
         s.app.merge(identity.app, day, uses);
+        s.app_id.merge(identity.app_id, day, uses);
         s.client.merge(identity.client, day, uses);
         s.channel.merge(identity.channel, day, uses);
         s.family.merge(identity.family, day, uses);

@@ -60,6 +60,8 @@ enum Odd {
     Objects,
     /// The calls come twelve hours later.
     Hours,
+    /// An app with the usual name and another id.
+    Imitation,
     /// Failures climb by three points a day.
     Errors,
     /// The same as `Objects`, while a dozen addresses try the passwords of twenty others.
@@ -89,7 +91,7 @@ fn day(date: Date, odd: Odd, since: Date) -> DayTables {
                 format!("user{user:02}"),
                 format!("User {user}"),
                 if away { "203.0.113.9".into() } else { format!("198.51.100.{user}") },
-                String::new(),
+                if odd == Odd::Imitation { "0H4666".into() } else { "0H4001".into() },
                 "App".into(),
                 String::new(),
                 "REST".into(),
@@ -168,7 +170,9 @@ fn a_flood_of_failed_logins_is_one_finding_and_hides_no_theft() {
 
 #[test]
 fn what_limits_cannot_see_is_first_of_its_night() {
-    for (odd, words) in [(Odd::Country, "DE"), (Odd::Objects, "Secret"), (Odd::Hours, "21:00")] {
+    for (odd, words) in
+        [(Odd::Country, "DE"), (Odd::Objects, "Secret"), (Odd::Hours, "21:00"), (Odd::Imitation, "0H4666")]
+    {
         let night = &run(&memory(odd, 35, DAYS), &[35])[0];
         let top = &night.anomalies[0];
         assert_eq!(top.subject_id, "user03", "{words}: {}", top.title);

@@ -20,13 +20,14 @@ use crate::tables::{ValueKind, ValueRow};
 pub struct Values;
 
 /// Kinds that are looked at; the rest are covered by these.
-const KINDS: [ValueKind; 12] = [
+const KINDS: [ValueKind; 13] = [
     ValueKind::Ip,
     ValueKind::Network,
     ValueKind::Country,
     ValueKind::Asn,
     ValueKind::NetworkClass,
     ValueKind::App,
+    ValueKind::AppId,
     ValueKind::Client,
     ValueKind::ApiVersion,
     ValueKind::Resource,
@@ -40,7 +41,7 @@ const KINDS: [ValueKind; 12] = [
 fn part(kind: ValueKind) -> usize {
     match kind {
         ValueKind::Ip | ValueKind::Network | ValueKind::Country | ValueKind::Asn | ValueKind::NetworkClass => 0,
-        ValueKind::App | ValueKind::Client | ValueKind::Channel => 1,
+        ValueKind::App | ValueKind::AppId | ValueKind::Client | ValueKind::Channel => 1,
         ValueKind::ApiVersion | ValueKind::ApiFamily => 2,
         ValueKind::Entity => 3,
         _ => 4,
@@ -86,7 +87,8 @@ impl Detector for Values {
         for (i, kind) in KINDS.into_iter().enumerate() {
             let from = rows.partition_point(|v| v.kind < kind);
             let to = from + rows[from..].partition_point(|v| v.kind == kind);
-            if from == to {
+            // A new app has a new id; the id says something when the name is known: names can be imitated.
+            if from == to || (kind == ValueKind::AppId && changed.contains(&ValueKind::App)) {
                 continue;
             }
             let score = inspect_kind(s, kind, &rows[from..to], base + i * PER_KIND, out);
