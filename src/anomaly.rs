@@ -250,6 +250,12 @@ pub struct NightSummary {
     pub subjects: u64,
     /// Subjects reported.
     pub reported: u64,
+    /// Subjects that would have been reported if they did not belong to an announced change.
+    #[serde(default)]
+    pub announced: u64,
+    /// Subjects that would have been reported if the night's budget were larger.
+    #[serde(default)]
+    pub over_budget: u64,
     /// Users with less history than the minimum; their evidence leans on their peers.
     pub cold_users: u64,
     /// Gates that tripped and other remarks, for people.

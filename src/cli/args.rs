@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as Flags, Parser, Subcommand, ValueEnum};
 
+use super::MAX_THREADS;
 use crate::anomaly::Severity;
 use crate::date::Date;
 
@@ -383,8 +384,8 @@ pub enum ConfigCommand {
 
 fn threads(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(n) if (1..=1024).contains(&n) => Ok(n),
-        _ => Err("expected a whole number from 1 to 1024".to_owned()),
+        Ok(n) if (1..=MAX_THREADS).contains(&n) => Ok(n),
+        _ => Err(format!("expected a whole number from 1 to {MAX_THREADS}")),
     }
 }
 

@@ -60,6 +60,21 @@ impl InputArgs {
                 report.quarantined,
                 store.path().join("quarantine").display()
             );
+            const SHOWN: usize = 10;
+            for (path, name) in report.set_aside.iter().take(SHOWN) {
+                eprintln!("  {}: {name}", terminal::escape(path));
+            }
+            if report.set_aside.len() > SHOWN {
+                eprintln!("  and {} more files; --json lists all", report.set_aside.len() - SHOWN);
+            }
+        }
+        if report.partitions_renewed > 0 {
+            eprintln!(
+                "warning: {} days that these files do not touch were computed anew, because this engine or what is known of \
+                 networks (enrich.*) differs from when they were made; if that was not meant, repeat with the --config of \
+                 before",
+                report.partitions_renewed
+            );
         }
         Ok((store, report))
     }

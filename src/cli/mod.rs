@@ -49,17 +49,16 @@ pub fn now() -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Sizes the global pool of rayon: `--threads`, else `RAYON_NUM_THREADS` (rayon reads it itself), else
-/// `POLARS_MAX_THREADS`. Polars keeps a pool of its own, sized by that variable alone: it can only be changed through the
+/// Most threads, wherever the number comes from: rayon would start a hundred thousand of them if told to.
+pub(crate) const MAX_THREADS: usize = 1024;
+
+/// Sizes the global pool of rayon: `--threads`, else `RAYON_NUM_THREADS`, else `POLARS_MAX_THREADS`, else all cores. Polars keeps a pool of its own, sized by that variable alone: it can only be changed through the
 /// environment, and changing the environment of a running process is unsafe.
 fn start_threads(requested: Option<usize>) -> Result<()> {
     let limit = |name| std::env::var(name).ok().and_then(|n| n.parse::<usize>().ok()).filter(|&n| n > 0);
-    let threads = match requested {
-        Some(n) => n,
-        // 0 leaves the choice to rayon.
-        None if limit("RAYON_NUM_THREADS").is_some() => 0,
-        None => limit("POLARS_MAX_THREADS").unwrap_or(0),
-    };
+    // 0 leaves the choice to rayon.
+    let threads = requested.or_else(|| limit("RAYON_NUM_THREADS")).or_else(|| limit("POLARS_MAX_THREADS")).unwrap_or(0);
+    let threads = threads.min(MAX_THREADS);
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()

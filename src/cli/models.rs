@@ -48,7 +48,10 @@ fn list_models(models: &Path, json: bool, out: &mut dyn Write) -> Result<()> {
 }
 
 fn list_versions(registry: &Registry, json: bool, out: &mut dyn Write) -> Result<()> {
-    let versions = registry.list()?;
+    let (versions, broken) = registry.list()?;
+    for what in &broken {
+        eprintln!("warning: {}; `quietwatch models verify` says more", terminal::escape(what));
+    }
     if json {
         return print_json(out, &versions.iter().map(version_json).collect::<Vec<_>>());
     }

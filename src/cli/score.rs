@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::args::ScoreArgs;
 use super::{cannot_print, layers, print_json, terminal};
-use crate::anomaly::{Anomaly, RunInfo};
+use crate::anomaly::{Anomaly, NightSummary, RunInfo};
 use crate::config::Config;
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
@@ -112,7 +112,7 @@ pub(super) fn score(
         return Err(Error::new(Kind::NoData, format!("expected data for {from} to {to}, found {found}")));
     };
     let window = (model.manifest.train_from, model.manifest.train_until);
-    let in_sample = first <= window.1;
+    let in_sample = (window.0..=window.1).contains(&first);
     if in_sample {
         eprintln!(
             "warning: {first} lies within the training window ({} to {}); the baseline is folded anew from the days before \
@@ -133,6 +133,9 @@ pub(super) fn score(
         }
     }
     bar.finish_and_clear();
+    for summary in &mut summaries {
+        remark(summary, days, model, &with_data)?;
+    }
     for a in &mut anomalies {
         name.clone_into(&mut a.model_name);
         a.model_version = model.version;
@@ -154,6 +157,36 @@ pub(super) fn score(
         missing_dates,
     };
     Ok((info, anomalies))
+}
+
+/// Notes what the night's scores rest on and the night itself does not show.
+fn remark(summary: &mut NightSummary, days: &dyn Days, model: &LoadedModel, with_data: &[Date]) -> Result<()> {
+    let manifest = &model.manifest;
+    if !manifest.orgs.contains(&summary.org_id) {
+        summary.notes.push(format!(
+            "version {} was trained without this organisation, so its history begins after {}; train again to include it",
+            model.version, manifest.train_until
+        ));
+    }
+    if days.enrichment(&summary.org_id, summary.date)? != manifest.enrichment {
+        summary.notes.push(
+            "addresses are described by other network tables (enrich.*) than in training, so networks, countries and operators \
+             may look new; read the events with the same --config, or train again"
+                .into(),
+        );
+    }
+    let week = manifest.train_until.plus(1).max(summary.date.plus(-7));
+    let missing: Vec<String> = (week.0..summary.date.0)
+        .map(Date)
+        .filter(|d| *d >= manifest.train_from && with_data.binary_search(d).is_err())
+        .map(|d| d.to_string())
+        .collect();
+    if !missing.is_empty() {
+        summary
+            .notes
+            .push(format!("no data in the week before on {}: what happened then was not learned", missing.join(", ")));
+    }
+    Ok(())
 }
 
 /// Writes the run folder.

@@ -57,5 +57,9 @@ fn print(out: &mut dyn Write, s: &simulate::Summary, dir: &Path) -> Result<()> {
         Some(until) => writeln!(out, "{} scenarios; the days up to {until} are clean: train on these", s.scenarios),
         None => writeln!(out, "no scenarios: a calm organisation"),
     }
-    .map_err(cannot_print)
+    .map_err(cannot_print)?;
+    for spec in &s.skipped {
+        eprintln!("warning: {} is left out; truth.json says why", spec.scenario);
+    }
+    Ok(())
 }

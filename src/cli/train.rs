@@ -56,6 +56,7 @@ pub(super) fn train(
         events: trained.events,
         user_days: trained.user_days,
         input_digest: trained.input_digest.clone(),
+        enrichment: trained.enrichment.clone(),
         metrics: trained.metrics.clone(),
         files: std::collections::BTreeMap::new(),
         notes: trained.notes.clone(),

@@ -161,8 +161,9 @@ impl Layers {
                 .map_err(|e| out_of_range(opt, Some(value), origin, Some(e.message())))?;
             config.origins.insert(opt.key, origin.clone());
         }
-        // Ranges may depend on other keys, so they are looked at when all have their values.
-        for opt in OPTIONS {
+        // Ranges may depend on other keys, so they are looked at when all have their values. At score time a key that may not
+        // change is told before any range that depends on it.
+        for opt in OPTIONS.iter().filter(|opt| !from_model || opt.free_at_score_time()) {
             if !(opt.holds)(&config.values) {
                 let value = (opt.get)(&config.values);
                 return Err(out_of_range(opt, value.as_ref(), &config.origins[opt.key], None));

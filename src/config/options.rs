@@ -132,7 +132,7 @@ options! {
         "Half-life of the fast memory, days.";
     "baseline.min-history-days" => settings.baseline.min_history_days, "a whole number from 1 to 365",
         |v| (1..=365).contains(&v.settings.baseline.min_history_days),
-        "Days of the organisation's history before anything is scored.";
+        "Days of history below which scores lean on peers and the night says so; nothing at all is scored below 7, or this if it is smaller.";
     "baseline.no-learning-below" => settings.baseline.no_learning_below, "a number from 0 to 0.5",
         |v| (0.0..=0.5).contains(&v.settings.baseline.no_learning_below),
         "A night with a final p below this is not learned from until 7 days have passed.";

@@ -33,6 +33,8 @@ fn run_of(anomalies: &[Anomaly]) -> RunInfo {
             events: 0,
             subjects: 0,
             reported: 0,
+            announced: 0,
+            over_budget: 0,
             cold_users: 0,
             notes: Vec::new(),
         });

@@ -206,7 +206,13 @@ pub fn discover(paths: &[String]) -> Result<Vec<SourceFile>> {
         let path = Path::new(text);
         if path.exists() {
             if path.is_dir() {
+                let before = found.len();
                 walk(path, 0, &mut found)?;
+                if found.len() == before {
+                    // An archive that is not mounted looks just like this.
+                    let message = format!("expected event files, found none in the folder {text:?}");
+                    return Err(Error::new(Kind::Input, message));
+                }
             } else {
                 found.insert(path.to_owned());
             }
@@ -317,6 +323,13 @@ mod tests {
             .iter()
             .map(|f| f.path.strip_prefix(dir.path()).unwrap().to_string_lossy().into_owned())
             .collect()
+    }
+
+    #[test]
+    fn a_folder_without_event_files_is_an_error() {
+        let dir = tree(&[("readme.txt", "not mounted")]);
+        let error = discover(&[dir.path().display().to_string()]).unwrap_err();
+        assert_eq!(error.kind(), Kind::Input);
     }
 
     const DAILY: &str = r#"{"Id":"0ATVS000003zTTF","Interval":"Daily","LogDate":"2026-04-21T00:00:00.000+0000","CreatedDate":"2026-04-22T03:12:00.000+0000","Sequence":0}"#;

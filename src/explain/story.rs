@@ -87,55 +87,90 @@ fn evidence(slots: &[Slot], told: &Told<'_>) -> Vec<(Evidence, Fact)> {
         })
         .collect();
     out.sort_by(|a, b| b.0.contribution.total_cmp(&a.0.contribution).then_with(|| a.0.detector.cmp(&b.0.detector)));
-    out.truncate(MAX_EVIDENCE);
-    out
+    // Two detectors that say the same thing say it once, with the weight of both.
+    let mut said: Vec<(Evidence, Fact)> = Vec::new();
+    for (e, fact) in out {
+        match said.iter_mut().find(|(s, _)| s.sentence == e.sentence) {
+            Some((first, _)) => first.contribution += e.contribution,
+            None => said.push((e, fact)),
+        }
+    }
+    said.truncate(MAX_EVIDENCE);
+    said
 }
 
-/// The rows of the day's values that belong to the subject.
-fn rows<'a>(told: &'a Told<'_>) -> Vec<&'a ValueRow> {
+/// The rows of the day's values that belong to the subject; of an organisation, those of the users its finding touches.
+fn rows<'a>(told: &'a Told<'_>, users: &[String]) -> Vec<&'a ValueRow> {
     let day = told.day;
     match (told.subject.subject, told.subject.row) {
         (SubjectType::UserDay, Some(row)) => day.values_of(row as u32).iter().collect(),
-        (SubjectType::AppDay, _) => users_with(day, ValueKind::Channel, &told.subject.id),
-        (SubjectType::IpDay, _) => users_with(day, ValueKind::Ip, &told.subject.id),
+        (SubjectType::AppDay, _) => rows_with(day, ValueKind::Channel, &told.subject.id),
+        (SubjectType::IpDay, _) => rows_with(day, ValueKind::Ip, &told.subject.id),
+        (SubjectType::OrgDay, _) => {
+            let wanted: BTreeSet<&str> = users.iter().map(String::as_str).collect();
+            let tried = |v: &ValueRow| {
+                told.campaign.is_empty() || v.kind != ValueKind::Ip || told.campaign.addresses.contains(&v.value)
+            };
+            (0..day.user_day.len())
+                .filter(|row| wanted.contains(day.text(day.user_day.ids[*row])))
+                .flat_map(|row| day.values_of(row as u32))
+                .filter(|v| tried(v))
+                .collect()
+        }
         _ => Vec::new(),
     }
 }
 
-fn users_with<'a>(day: &'a DayTables, kind: ValueKind, value: &str) -> Vec<&'a ValueRow> {
+fn rows_with<'a>(day: &'a DayTables, kind: ValueKind, value: &str) -> Vec<&'a ValueRow> {
     day.values.iter().filter(|v| v.kind == kind && day.text(v.value) == value).collect()
 }
 
-/// Users that the subject touches. For an organisation these are the users who failed, if failures are the finding;
-/// a total that moved for everyone touches nobody in particular.
-fn users(told: &Told<'_>, category: Category) -> Vec<String> {
+/// Users that the subject touches, those who weigh most first.
+fn users(told: &Told<'_>, top: Option<&Fact>) -> Vec<String> {
     let day = told.day;
-    match told.subject.subject {
-        SubjectType::UserDay | SubjectType::Session => vec![told.subject.id.clone()],
-        SubjectType::OrgDay => {
-            if category != Category::Error {
-                return Vec::new();
-            }
-            // Users who mostly failed, or failed a lot: an odd refusal among hundreds of calls is no part of a finding.
-            let mut failed: Vec<(u64, &str)> = (0..day.user_day.len())
-                .map(|r| (day.user_day.row(r), day.text(day.user_day.ids[r])))
-                .enumerate()
-                .filter(|(row, (x, _))| {
-                    told.campaign.victims.contains(row)
-                        || x[user_day::ERRORS_401] >= 20.0
-                        || x[user_day::ERRORS_401] * 2.0 >= x[user_day::CALLS].max(1.0)
-                })
-                .map(|(_, (x, id))| (x[user_day::ERRORS_401] as u64, id))
+    // (weight, row of the user)
+    let mut found: Vec<(f64, u32)> = match told.subject.subject {
+        SubjectType::UserDay | SubjectType::Session => return vec![told.subject.id.clone()],
+        SubjectType::OrgDay => users_behind(told, top),
+        SubjectType::AppDay => {
+            rows_with(day, ValueKind::Channel, &told.subject.id).iter().map(|v| (f64::from(v.calls), v.user)).collect()
+        }
+        SubjectType::IpDay => {
+            rows_with(day, ValueKind::Ip, &told.subject.id).iter().map(|v| (f64::from(v.calls), v.user)).collect()
+        }
+    };
+    found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    found.into_iter().take(MAX_USERS).map(|u| day.text(day.user_day.ids[u.1 as usize]).to_owned()).collect()
+}
+
+/// Users behind a finding of the organisation: the victims of a campaign, those who did or met what moved, or those who
+/// make up much of a total. How many users, addresses or countries there were touches nobody in particular.
+fn users_behind(told: &Told<'_>, top: Option<&Fact>) -> Vec<(f64, u32)> {
+    const MUCH: f64 = 0.1;
+    let table = &told.day.user_day;
+    let feature = match top {
+        Some(Fact::Campaign { .. }) => {
+            return told
+                .campaign
+                .victims
+                .iter()
+                .map(|row| (table.get(*row, user_day::ERRORS_401), *row as u32))
                 .collect();
-            failed.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
-            failed.into_iter().take(MAX_USERS).map(|f| f.1.to_owned()).collect()
         }
-        _ => {
-            let mut users: Vec<(u32, u32)> = rows(told).iter().map(|v| (v.calls, v.user)).collect();
-            users.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-            users.into_iter().take(MAX_USERS).map(|u| day.text(day.user_day.ids[u.1 as usize]).to_owned()).collect()
-        }
-    }
+        Some(Fact::Level { feature, .. } | Fact::Share { feature, .. } | Fact::Surge { feature, .. }) => feature.name,
+        _ => return Vec::new(),
+    };
+    let column = match feature {
+        "failed_users" | "failed_ips" => user_day::ERRORS_401,
+        "users" | "ips" | "countries" => return Vec::new(),
+        _ => match user_day::FEATURES.iter().position(|f| f.name == feature) {
+            Some(column) => column,
+            None => return Vec::new(),
+        },
+    };
+    let total: f64 = (0..table.len()).map(|row| table.get(row, column)).sum();
+    let least = if feature == "calls" { MUCH * total } else { 1.0 };
+    (0..table.len()).map(|row| (table.get(row, column), row as u32)).filter(|u| u.0 >= least.max(1.0)).collect()
 }
 
 /// Values of a kind, the new ones first, then by calls.
@@ -161,7 +196,8 @@ pub fn tell(told: &Told<'_>) -> Anomaly {
     let slots = slots_of(subject.subject, silent);
     let category = category(subject.subject, silent, told.fused);
     let evidence = evidence(slots, told);
-    let own = rows(told);
+    let user_ids = users(told, evidence.first().map(|e| &e.1));
+    let own = rows(told, &user_ids);
     let mut new: BTreeSet<(ValueKind, String)> = BTreeSet::new();
     let mut requests: Vec<String> = Vec::new();
     for (_, fact) in &evidence {
@@ -174,7 +210,8 @@ pub fn tell(told: &Told<'_>) -> Anomaly {
     }
     for v in &own {
         let failing = v.errors * 2 > v.calls && category == Category::Error;
-        if requests.len() < 4 * MAX_REQUESTS && (failing || v.kind == ValueKind::Channel) {
+        let by_address = subject.subject == SubjectType::IpDay;
+        if requests.len() < 4 * MAX_REQUESTS && (failing || by_address || v.kind == ValueKind::Channel) {
             requests.extend(v.request_ids.iter().filter(|r| **r != 0).map(|r| day.text(*r).to_owned()));
         }
     }
@@ -187,13 +224,14 @@ pub fn tell(told: &Told<'_>) -> Anomaly {
     });
     let (window_start, window_end) = window.map_or((start, end), |w| (w.0.clamp(start, end), w.1.clamp(start, end)));
     let (event_count, error_count, subject_name) = counts(told);
-    let user_ids = users(told, category);
     let user_id = (user_ids.len() == 1).then(|| user_ids[0].clone());
     let source_ips = match subject.subject {
         SubjectType::IpDay => vec![subject.id.clone()],
         _ => places(told, &own, ValueKind::Ip, &new),
     };
-    let countries = places(told, &own, ValueKind::Country, &new);
+    // Classes such as `internal` stand where an address has no country.
+    let mut countries = places(told, &own, ValueKind::Country, &new);
+    countries.retain(|c| c.len() == 2);
     let app_name = match subject.subject {
         SubjectType::AppDay => Some(subject.id.clone()),
         SubjectType::UserDay => places(told, &own, ValueKind::Channel, &new).into_iter().next(),
@@ -270,7 +308,9 @@ fn who(subject: &RawSubject, named: &str) -> String {
 
 /// A feature's meaning without its small print.
 fn brief(meaning: &str) -> &str {
-    meaning.split([':', '(', ',']).next().unwrap_or(meaning).trim()
+    // A colon within a time of day ends nothing.
+    let end = meaning.find(['(', ',']).into_iter().chain(meaning.find(": ")).min().unwrap_or(meaning.len());
+    meaning[..end].trim()
 }
 
 fn title(who: &str, category: Category, top: Option<&Fact>, silent: bool) -> String {

@@ -36,6 +36,10 @@ pub struct Decision {
     pub rank: u32,
     /// Counts as an alert.
     pub reported: bool,
+    /// Would count as one if it were not announced.
+    pub announced: bool,
+    /// Would count as one if the night's budget were larger.
+    pub over_budget: bool,
     /// Benjamini–Hochberg q-value within the organisation's night.
     pub q: f64,
     /// New or ongoing.
@@ -88,7 +92,9 @@ pub fn rank(date: Date, candidates: &[Candidate], cases: &mut Cases, settings: &
             let key = (c.org.clone(), c.subject, c.id.clone(), c.family);
             let open = cases.get(&key).copied().filter(|(last, _)| *last < date);
             let repeat = open.is_some_and(|(_, p)| c.p > p / WORSE);
-            let reported = significant && !c.expected && !repeat && alerts < settings.alerts.per_night;
+            let news = significant && !repeat;
+            let reported = news && !c.expected && alerts < settings.alerts.per_night;
+            let (announced, over_budget) = (news && c.expected, news && !c.expected && !reported);
             if reported {
                 alerts += 1;
             }
@@ -98,7 +104,7 @@ pub fn rank(date: Date, candidates: &[Candidate], cases: &mut Cases, settings: &
                 cases.insert(key, (date, least));
             }
             let status = if open.is_some() && c.p <= STILL_ODD { Status::Ongoing } else { Status::New };
-            Decision { candidate: i, rank: place as u32 + 1, reported, q: q[i], status }
+            Decision { candidate: i, rank: place as u32 + 1, reported, announced, over_budget, q: q[i], status }
         })
         .collect()
 }

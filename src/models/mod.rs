@@ -63,6 +63,9 @@ pub struct FileDigest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
+    /// Digest of the network tables that described addresses when this was learned.
+    #[serde(default)]
+    pub enrichment: String,
     /// Always [`FORMAT_VERSION`] when written.
     pub format_version: u32,
     /// Version of the engine that trained.

@@ -125,7 +125,9 @@ impl Registry {
         let _lock = self.lock()?;
         let root = self.root()?;
         // Reading first: it refuses folders that are links, before anything is changed behind them.
-        let last = versions(&root)?.last().copied().unwrap_or(0);
+        // A number is never used again, even if its folder is gone: the log and aliases may still speak of it.
+        let logged = created(&root)?.keys().next_back().copied().unwrap_or(0);
+        let last = versions(&root)?.last().copied().unwrap_or(0).max(logged);
         let version =
             last.checked_add(1).ok_or_else(|| Error::new(Kind::Model, "there are no version numbers left"))?;
         let parent = alias(&root, CHAMPION)?.map(|(version, _)| version);
@@ -161,7 +163,19 @@ impl Registry {
             Selector::Alias(name) => {
                 check_name("alias", name)?;
                 let found = alias(&root, name)?;
-                found.ok_or_else(|| self.missing(&format!("no alias {name:?}"), &alias_names(&root)))
+                found.ok_or_else(|| {
+                    let all = versions(&root).unwrap_or_default();
+                    match (alias_names(&root), all.last()) {
+                        (Ok(aliases), Some(last)) if aliases.is_empty() => Error::new(
+                            Kind::Model,
+                            format!(
+                                "no alias {name:?} of model {:?}; name a version, such as --version {last}",
+                                self.name
+                            ),
+                        ),
+                        (aliases, _) => self.missing(&format!("no alias {name:?}"), &aliases),
+                    }
+                })
             }
         }
     }
@@ -173,13 +187,21 @@ impl Registry {
         version::read(&self.folder(&self.root()?, version)?, version, &digest)
     }
 
-    /// All versions in their order. A damaged one is listed with what is wrong.
-    pub fn list(&self) -> Result<Vec<VersionInfo>> {
+    /// All versions in their order, and what is wrong with aliases. A damaged version is listed with what is wrong.
+    pub fn list(&self) -> Result<(Vec<VersionInfo>, Vec<String>)> {
         let root = self.root()?;
         let mut aliases: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        let mut broken = Vec::new();
         for name in alias_names(&root)? {
-            if let Ok(Some((version, _))) = alias(&root, &name) {
-                aliases.entry(version).or_default().push(name);
+            let claimed = |version| version::claimed_digest(&self.folder(&root, version)?);
+            match alias(&root, &name) {
+                Ok(Some((version, digest))) => match claimed(version) {
+                    Ok(found) if found == digest => aliases.entry(version).or_default().push(name),
+                    Ok(_) => broken.push(format!("alias {name} names version {version} with another digest")),
+                    Err(e) => broken.push(format!("alias {name}: {e}")),
+                },
+                Ok(None) => {}
+                Err(e) => broken.push(e.to_string()),
             }
         }
         let mut log = created(&root)?;
@@ -193,7 +215,7 @@ impl Registry {
             let aliases = aliases.remove(&version).unwrap_or_default();
             VersionInfo { version, created, parent, aliases, manifest: manifest(version) }
         };
-        Ok(versions(&root)?.into_iter().map(info).collect())
+        Ok((versions(&root)?.into_iter().map(info).collect(), broken))
     }
 
     /// Checks and reads one version whole, or all versions and all aliases.

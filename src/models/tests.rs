@@ -12,6 +12,7 @@ fn draft() -> Draft {
     settings.enrich.networks = vec!["/somewhere/else/n.csv".into()];
     Draft {
         manifest: Manifest {
+            enrichment: String::new(),
             format_version: 0,
             engine_version: "0.1.0".into(),
             feature_schema: "f".repeat(64),
@@ -114,7 +115,7 @@ fn the_first_version_becomes_champion_and_stays_it() {
     let manifest = fs::read(fixture.path("versions/000001/manifest.json")).unwrap();
     assert_eq!(blake3::hash(&manifest).to_hex().as_str(), digest);
 
-    let list = fixture.registry.list().unwrap();
+    let (list, _) = fixture.registry.list().unwrap();
     assert_eq!(list[0].aliases, [CHAMPION]);
     assert_eq!((list[1].parent, list[1].created.as_deref()), (Some(1), Some(NOW)));
     assert!(list[1].aliases.is_empty());
@@ -260,7 +261,7 @@ fn verify_looks_at_every_version_and_goes_on_after_a_bad_one() {
     assert!(fixture.registry.verify(Some(3)).unwrap().into_result().is_ok());
     assert!(fixture.registry.verify(Some(2)).unwrap().into_result().is_err());
     assert_eq!(fixture.registry.verify(Some(4)).unwrap_err().kind(), Kind::Model);
-    assert!(fixture.registry.list().unwrap()[1].manifest.is_ok(), "a list reads manifests only");
+    assert!(fixture.registry.list().unwrap().0[1].manifest.is_ok(), "a list reads manifests only");
 }
 
 #[test]
@@ -284,7 +285,7 @@ fn the_remains_of_a_killed_training_are_ignored_and_removed() {
     assert!(fixture.registry.verify(None).unwrap().into_result().is_ok());
     assert_eq!(fixture.registry.create_version(draft(), NOW).unwrap(), 2);
     assert!(!remains.exists());
-    let list = fixture.registry.list().unwrap();
+    let (list, _) = fixture.registry.list().unwrap();
     assert_eq!((list[0].created.as_deref(), list[1].created.as_deref()), (None, Some(NOW)));
 }
 
@@ -297,4 +298,31 @@ fn numbers_that_are_not_finite_never_reach_the_disk() {
     assert!(files(&fixture.path("aliases")).is_empty());
     assert_eq!(fs::read_dir(fixture.path("versions")).unwrap().count(), 0);
     assert_eq!(fixture.registry.verify(None).unwrap_err().kind(), Kind::Model, "nothing to verify is no success");
+}
+
+#[test]
+fn a_version_number_is_never_used_again() {
+    let fixture = Fixture::new(2);
+    fs::remove_dir_all(fixture.path("versions/000002")).unwrap();
+    assert_eq!(fixture.registry.create_version(draft(), NOW).unwrap(), 3);
+}
+
+#[test]
+fn a_list_says_which_alias_is_broken() {
+    let fixture = Fixture::new(1);
+    assert!(fixture.registry.list().unwrap().1.is_empty());
+    fs::write(fixture.path("aliases/champion"), format!("000001 {}\n", "0".repeat(64))).unwrap();
+    let (versions, broken) = fixture.registry.list().unwrap();
+    assert!(versions[0].aliases.is_empty());
+    assert!(broken[0].contains("another digest"), "{broken:?}");
+    fs::write(fixture.path("aliases/champion"), "first\n").unwrap();
+    assert!(fixture.registry.list().unwrap().1[0].contains("expected a version"));
+}
+
+#[test]
+fn without_its_alias_a_version_is_asked_for_by_number() {
+    let fixture = Fixture::new(1);
+    fs::remove_file(fixture.path("aliases/champion")).unwrap();
+    let error = fixture.load().unwrap_err();
+    assert!(error.to_string().contains("--version 1"), "{error}");
 }

@@ -40,6 +40,8 @@ pub trait Days: Sync {
     fn load(&self, org: &str, date: Date) -> Result<DayTables>;
     /// Digest of one day's partition.
     fn digest(&self, org: &str, date: Date) -> Result<String>;
+    /// Digest of the network tables that described the addresses of one day's partition; empty if there were none to choose.
+    fn enrichment(&self, org: &str, date: Date) -> Result<String>;
     /// What was kept of an earlier scoring of a night by this model, if anything.
     fn kept_night(&self, model: &str, date: Date) -> Result<Option<String>>;
     /// Keeps it. Losing it costs time, never a result.

@@ -112,6 +112,14 @@ impl<'a> Scorer<'a> {
             scorer.start_from_model()?;
             return Ok(scorer);
         }
+        if from < window.0 {
+            let message = format!(
+                "{from} lies before the model's first training day ({}), of which it knows nothing; score a later date, or \
+                 train a version on the days before {from}",
+                window.0
+            );
+            return Err(Error::new(Kind::Model, message));
+        }
         // The model's state has seen later days already: fold anew from the first training day.
         scorer.engine.chain = scorer.first_link("in-sample");
         let earliest = scorer.calendar.keys().next().copied();

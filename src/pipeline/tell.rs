@@ -68,6 +68,8 @@ impl Scorer<'_> {
                     events: events_of(day),
                     subjects: decisions.iter().filter(of_org).count() as u64,
                     reported: decisions.iter().filter(of_org).filter(|d| d.reported).count() as u64,
+                    announced: decisions.iter().filter(of_org).filter(|d| d.announced).count() as u64,
+                    over_budget: decisions.iter().filter(of_org).filter(|d| d.over_budget).count() as u64,
                     cold_users: s.raw.cold_users,
                     notes,
                 }

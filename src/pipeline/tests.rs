@@ -40,6 +40,10 @@ impl Days for Memory {
         Ok(blake3::hash(format!("{:?}", self.load(org, date)?).as_bytes()).to_hex().to_string())
     }
 
+    fn enrichment(&self, _: &str, _: Date) -> Result<String> {
+        Ok(String::new())
+    }
+
     fn kept_night(&self, model: &str, date: Date) -> Result<Option<String>> {
         Ok(self.kept.lock().unwrap().get(&(model.to_owned(), date)).cloned())
     }
@@ -147,6 +151,19 @@ fn run(days: &Memory, wanted: &[i32]) -> Vec<Night> {
     let from = Date(FIRST + wanted[0]);
     let mut scorer = Scorer::new(days, &arrays, &trained.records, trained.window, "model", settings, from).unwrap();
     wanted.iter().map(|d| scorer.night(Date(FIRST + d), &mut |_, _, _| {}).unwrap().unwrap()).collect()
+}
+
+#[test]
+fn a_date_before_all_training_is_an_error_that_says_so() {
+    let days = memory(Odd::Nothing, 0, DAYS);
+    let settings = Settings::default();
+    let mut trained = train(&days, Some(Date(FIRST + 34)), &settings, &mut |_, _, _| {}).unwrap();
+    trained.window.0 = Date(FIRST + 5);
+    let arrays = trained.arrays.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
+    let error =
+        Scorer::new(&days, &arrays, &trained.records, trained.window, "model", settings, Date(FIRST + 4)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Model);
+    assert!(error.to_string().contains("before the model's first training day"), "{error}");
 }
 
 #[test]

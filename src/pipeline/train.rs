@@ -26,6 +26,8 @@ pub struct Trained {
     pub user_days: u64,
     /// BLAKE3 over the digests of the partitions.
     pub input_digest: String,
+    /// Digest of the network tables behind the last day's partitions.
+    pub enrichment: String,
     /// Named arrays of the calibration.
     pub arrays: Vec<(String, Vec<f64>)>,
     /// Rows of the baseline.
@@ -132,6 +134,9 @@ pub fn train(days: &dyn Days, until: Option<Date>, settings: &Settings, progress
         orgs: engine.orgs.keys().cloned().collect(),
         events,
         user_days,
+        enrichment: calendar
+            .last_key_value()
+            .map_or(Ok(String::new()), |(date, orgs)| days.enrichment(&orgs[0], *date))?,
         input_digest: digest.finalize().to_hex().to_string(),
         arrays: calibration.to_arrays(),
         records,

@@ -167,6 +167,9 @@ fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly]) -> Mark
                 @else { @for s in summaries { " in organisation " bdi { (clip(&s.org_id, longest::NAME)) } } }
             }
             @if summaries.len() > 1 { (organisations(summaries)) }
+            @for muted in summaries.iter().flat_map(|s| words::muted(s)) {
+                p.quiet { (muted) }
+            }
             @for note in summaries.iter().flat_map(|s| &s.notes) {
                 p.note { (clip(note, longest::SENTENCE)) }
             }

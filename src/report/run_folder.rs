@@ -243,6 +243,11 @@ impl Place {
         let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
             return Err(Error::new(Kind::Usage, format!("{} cannot be a run folder: it has no name", dir.display())));
         };
+        if let Some(run) = parent.ancestors().find(|folder| folder.join("run.json").exists()) {
+            let message =
+                format!("{} lies within the run folder {}; choose another --out", dir.display(), run.display());
+            return Err(Error::new(Kind::Usage, message));
+        }
         fs::create_dir_all(parent).map_err(|e| Error::io(Kind::Usage, "create", parent, e))?;
         let beside = |suffix: &str| {
             let mut hidden = OsString::from(".");

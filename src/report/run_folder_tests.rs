@@ -210,3 +210,12 @@ fn a_key_is_found_by_its_beginning() {
     assert_eq!(find(&rows[..1], &key[..8]).unwrap().rank, 1);
     assert_eq!(find(&rows[..1], &key[..3]).unwrap_err().kind(), Kind::Usage);
 }
+
+#[test]
+fn no_run_stands_within_another() {
+    let (_root, dir) = out();
+    publish(&dir, &sample::run(), &[], true).unwrap();
+    let error = publish(&dir.join("sub/deep"), &sample::run(), &[], true).unwrap_err();
+    assert_eq!(error.kind(), Kind::Usage);
+    assert_eq!(names(&dir), FILES);
+}

@@ -16,6 +16,8 @@ pub(crate) fn summary() -> NightSummary {
         events: 89_253,
         subjects: 214,
         reported: 3,
+        announced: 0,
+        over_budget: 0,
         cold_users: 2,
         notes: vec!["volume gate: 89,253 events, usual 40,000–60,000".into()],
     }

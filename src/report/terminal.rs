@@ -37,7 +37,11 @@ pub fn print_night(
     layout: Layout,
 ) -> io::Result<()> {
     let ongoing = words::ongoing(summary, anomalies);
-    let headline = words::headline(summary.reported, summary.subjects, ongoing.len() as u64);
+    let muted = words::muted(summary);
+    let headline = match words::headline(summary.reported, summary.subjects, ongoing.len() as u64) {
+        _ if summary.reported == 0 && !muted.is_empty() => "Nothing reported".to_owned(),
+        headline => headline,
+    };
     let org = clip(&summary.org_id, 40);
     let calls = words::count(summary.events, "call");
     if summary.reported == 0 {
@@ -45,6 +49,9 @@ pub fn print_night(
         writeln!(out, "{}  {org}  {headline} ({subjects}, {calls})", summary.date)?;
     } else {
         writeln!(out, "{}  {org}  {headline} ({calls})", summary.date)?;
+    }
+    for muted in muted {
+        wrapped(out, &muted, 2, layout)?;
     }
     for note in &summary.notes {
         wrapped(out, &format!("note: {}", clip(note, 400)), 2, layout)?;
@@ -67,7 +74,8 @@ pub fn print_night(
         // What the story says already is not said again; `explain` shows all of it.
         let rest = a.evidence.iter().filter(|e| e.contribution >= LEAST_SHARE && !a.story.contains(&e.sentence));
         for e in rest.take(EVIDENCE_LINES) {
-            let line = format!("{} ({}, {})", clip(&e.sentence, 400), e.family.name(), words::percent(e.contribution));
+            let share = words::percent(e.contribution);
+            let line = format!("{} ({}, {share} of the evidence)", clip(&e.sentence, 400), e.family.name());
             wrapped_after(out, "          - ", &line, layout)?;
         }
     }
@@ -84,7 +92,7 @@ pub fn print_explanation(out: &mut dyn Write, a: &Anomaly, layout: Layout) -> io
     wrapped(out, &clip(&a.title, 400), 0, layout)?;
     writeln!(
         out,
-        "{}  score {} ({})  rank {} of {}{}",
+        "{}  score {:.1} ({})  rank {} of {}{}",
         severity(a.severity, layout).trim_end(),
         a.score,
         words::one_in(a.p_value),
@@ -229,7 +237,7 @@ mod tests {
         assert!(text.contains("\n  1   96  critical  First calls ever from Germany\n"), "{text}");
         assert!(text.find("\n  1   96").unwrap() < text.find("\n  2   96").unwrap());
         assert!(!text.contains("\n  9"), "the watch list is not printed");
-        assert!(text.contains("- 4,812 calls, usual 900 to 1,500. (novelty, 25\u{a0}%)"), "{text}");
+        assert!(text.contains("- 4,812 calls, usual 900 to 1,500. (novelty, 25\u{a0}% of the"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 72), "{text}");
     }
 

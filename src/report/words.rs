@@ -97,6 +97,22 @@ pub fn short(x: f64) -> String {
     format!("{x:.digits$}")
 }
 
+/// What would have been reported and was not, and why: silence that was asked for must not look like calm.
+pub(crate) fn muted(summary: &NightSummary) -> Vec<String> {
+    let mut out = Vec::new();
+    if summary.announced > 0 {
+        out.push(format!(
+            "not reported, because announced (expected.changes): {}",
+            count(summary.announced, "finding")
+        ));
+    }
+    if summary.over_budget > 0 {
+        let found = count(summary.over_budget, "finding");
+        out.push(format!("not reported, because the night's budget is spent (alerts.per-night): {found}"));
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

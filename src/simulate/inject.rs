@@ -31,6 +31,14 @@ use super::{Options, Progress, Summary, write_truth};
 use crate::date::{Date, MS_PER_DAY};
 use crate::error::{Error, Kind, Result};
 
+/// Does this folder hold that path, or is it the same?
+fn contains(folder: &Path, path: &Path) -> bool {
+    match (folder.canonicalize(), path.canonicalize()) {
+        (Ok(folder), Ok(path)) => path.starts_with(folder),
+        _ => false,
+    }
+}
+
 /// Copies the event files below `events` to `out/events` with the scenarios of `options` added in the last third of the
 /// days (at most 30). Preset, users, days, start and format of `options` are not used: the archive has its own.
 ///
@@ -44,6 +52,15 @@ pub fn inject(
 ) -> Result<Summary> {
     if options.scenarios.is_empty() {
         return Err(Error::new(Kind::Usage, "nothing to inject; name at least one --scenario"));
+    }
+    if let Some(into) = events.iter().find(|into| contains(out, into)) {
+        // The result takes the place of what was in the folder before.
+        let message = format!(
+            "{} holds {}, the archive to inject into, which would be replaced; choose a folder of its own for --out",
+            out.display(),
+            into.display()
+        );
+        return Err(Error::new(Kind::Usage, message));
     }
     let sources = sources(events)?;
     let staging = Staging::new(out)?;

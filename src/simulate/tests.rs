@@ -440,6 +440,19 @@ fn old_archive(folder: &Path) -> PathBuf {
 }
 
 #[test]
+fn injection_never_replaces_its_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made");
+    run(&small(3, "S3@high"), &made, &mut |_| {}).unwrap();
+    let before = files(&made);
+    for out in [made.clone(), made.join("events")] {
+        let error = inject(&[made.join("events")], &small(4, "S3@high"), &out, &mut |_| {}).unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+    }
+    assert!(files(&made) == before);
+}
+
+#[test]
 fn injection_keeps_every_row_and_the_shape_of_the_archive() {
     let folder = tempfile::tempdir().unwrap();
     let archive = old_archive(folder.path());

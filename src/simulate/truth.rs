@@ -78,14 +78,14 @@ impl Ledger {
         }
     }
 
-    /// One label per instance, user and active day. A bystander who only saw a few refused calls of somebody else's
-    /// attack is not labelled: below five rows there is nothing to find.
+    /// One label per instance, user and active day. Those who were refused calls because somebody else's loop used up the
+    /// limit are not labelled, or whatever else is odd about them would count as its discovery; `truth.json` lists them.
     pub(super) fn labels(&self, instances: &[Instance], target: impl Fn(&Instance) -> u32) -> Vec<Label> {
         let mut labels = Vec::new();
         for ((number, date, actor), touch) in &self.touches {
             let instance = &instances[usize::from(*number) - 1];
             let id = instance.spec.scenario.info().id;
-            if id == "S12" && *actor != target(instance) && touch.rows < 5 {
+            if id == "S12" && *actor != target(instance) {
                 continue;
             }
             let (start_ms, end_ms) = if whole_days(instance) {

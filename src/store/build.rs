@@ -37,7 +37,7 @@ pub(super) enum Plan {
     Build(Box<Job>),
 }
 
-/// Decides whether a partition must be made anew.
+/// Decides whether a partition must be made anew. `sound`: its files are what the manifest says.
 ///
 /// [`Kind::Input`] if it would have to be made from events that were not kept.
 pub(super) fn plan(
@@ -45,7 +45,7 @@ pub(super) fn plan(
     old: Option<Manifest>,
     new: Vec<NewPart>,
     archive: bool,
-    enrichment: &str,
+    (enrichment, sound): (&str, bool),
 ) -> Result<Plan> {
     let mut parts: BTreeMap<String, Part> = BTreeMap::new();
     for part in old.iter().flat_map(|m| &m.parts) {
@@ -74,7 +74,7 @@ pub(super) fn plan(
         if !old.archive && !complete {
             return if same { Ok(Plan::Unchanged) } else { Err(not_kept(&id)) };
         }
-        if same && current && archive == old.archive {
+        if same && current && sound && archive == old.archive {
             return Ok(Plan::Unchanged);
         }
     }

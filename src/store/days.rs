@@ -36,6 +36,10 @@ impl Days for Store {
         Self::digest(self, &PartitionId { org: org.to_owned(), date })
     }
 
+    fn enrichment(&self, org: &str, date: Date) -> Result<String> {
+        Ok(self.manifest(&PartitionId { org: org.to_owned(), date })?.enrichment)
+    }
+
     fn kept_night(&self, model: &str, date: Date) -> Result<Option<String>> {
         let path = self.night(model, date)?;
         match fs::read_to_string(&path) {

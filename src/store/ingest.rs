@@ -25,8 +25,13 @@ pub struct IngestReport {
     pub events: u64,
     /// Rows set aside in files that are no duplicates.
     pub quarantined: u64,
+    /// Of each such file its path and the name of its file in `quarantine/`. No path reaches the store, so this is the one
+    /// place that connects them.
+    pub set_aside: Vec<(String, String)>,
     /// Partitions made or made anew.
     pub partitions_written: usize,
+    /// Of these, partitions that got no new file: another engine or another network table had made them.
+    pub partitions_renewed: usize,
     /// Partitions that had all of this already.
     pub partitions_unchanged: usize,
     /// Source columns that nothing is bound to, over all files.
@@ -203,6 +208,7 @@ impl Store {
         report.unreadable_values += stats.unreadable_values;
         report.truncated_files += usize::from(stats.truncated_tail);
         if !bad.is_empty() {
+            report.set_aside.push((source.path.display().to_string(), format!("{}.jsonl", stats.digest)));
             quarantine.push((stats.digest.clone(), bad));
         }
         report.digests.push(stats.digest);
@@ -228,14 +234,17 @@ impl Store {
         for id in self.partitions()? {
             let Manifest { archive: kept, feature_schema: schema, enrichment: looked_up_in, .. } =
                 self.manifest(&id)?;
-            if kept && (schema != feature_schema() || looked_up_in != enrichment) {
-                new.entry(id).or_default();
+            if kept && (schema != feature_schema() || looked_up_in != enrichment) && !new.contains_key(&id) {
+                report.partitions_renewed += 1;
+                new.insert(id, Vec::new());
             }
         }
         let mut jobs = Vec::new();
         for (id, parts) in new {
             let old = self.folder(&id).join(super::build::MANIFEST).exists().then(|| self.manifest(&id)).transpose()?;
-            match plan(id, old, parts, archive, enrichment)? {
+            let damaged = |old: &Manifest| old.files.iter().any(|f| super::read_checked(&self.folder(&id), f).is_err());
+            let sound = parts.is_empty() || !old.as_ref().is_some_and(damaged);
+            match plan(id, old, parts, archive, (enrichment, sound))? {
                 Plan::Unchanged => report.partitions_unchanged += 1,
                 Plan::Build(job) => jobs.push(*job),
             }

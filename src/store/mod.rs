@@ -91,7 +91,7 @@ impl Store {
         if path.join(MARKER).exists() {
             return Self::open(path);
         }
-        fs::create_dir_all(path).map_err(|e| Error::io(Kind::Resource, "create", path, e))?;
+        fs::create_dir_all(path).map_err(|e| Error::io(Kind::Usage, "create", path, e))?;
         let lock = lock_at(path)?;
         let mut others = fs::read_dir(path).map_err(|e| Error::io(Kind::Input, "read", path, e))?;
         let foreign = others.any(|entry| {
@@ -233,14 +233,14 @@ fn lock_at(path: &Path) -> Result<fs::File> {
         .truncate(false)
         .write(true)
         .open(&lock)
-        .map_err(|e| Error::io(Kind::Resource, "open", &lock, e))?;
+        .map_err(|e| Error::io(Kind::Usage, "open", &lock, e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(Error::new(
             Kind::Locked,
             format!("{}: another process is writing to this store; try again when it is done", path.display()),
         )),
-        Err(fs::TryLockError::Error(e)) => Err(Error::io(Kind::Resource, "lock", &lock, e)),
+        Err(fs::TryLockError::Error(e)) => Err(Error::io(Kind::Usage, "lock", &lock, e)),
     }
 }
 

@@ -447,3 +447,24 @@ fn a_folder_with_other_things_in_it_is_no_store() {
     assert_eq!(Store::create(&path).unwrap_err().kind(), Kind::Usage);
     assert_eq!(lab.store("s").load(&id("o", 0)).unwrap_err().kind(), Kind::NoData);
 }
+
+#[test]
+fn a_damaged_or_missing_feature_file_is_made_again_from_the_dates_files() {
+    let lab = Lab::new();
+    let file = lab.file("a.csv", &random_calls(5, 80));
+    let (sound, hurt) = (lab.store("sound"), lab.store("hurt"));
+    ingest(&sound, std::slice::from_ref(&file));
+    ingest(&hurt, std::slice::from_ref(&file));
+    let values = hurt.folder(&id("o", 0)).join("features/values.parquet");
+    let mut bytes = fs::read(&values).unwrap();
+    bytes[40] ^= 1;
+    for damage in [Some(bytes), None] {
+        match damage {
+            Some(bytes) => fs::write(&values, bytes).unwrap(),
+            None => fs::remove_file(&values).unwrap(),
+        }
+        assert!(hurt.load(&id("o", 0)).is_err());
+        assert_eq!(ingest(&hurt, std::slice::from_ref(&file)).partitions_written, 1);
+        assert_same(&sound, &hurt, "after repair");
+    }
+}

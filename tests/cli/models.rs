@@ -15,6 +15,7 @@ fn with_versions(versions: u32) -> CliTest {
     for version in 1..=versions {
         let draft = Draft {
             manifest: Manifest {
+                enrichment: String::new(),
                 format_version: 1,
                 engine_version: "0.1.0".into(),
                 feature_schema: "0".repeat(64),
