@@ -149,6 +149,21 @@ pub struct KindCell {
     pub new_calls: CountCell,
 }
 
+/// How much weight calls on new values have. What is called is counted as it is. Where from, by whom and with which version
+/// concerns all calls of a program alike: a busy one that changes its network or version is no greater news than a slow one,
+/// so there it is counted in twentieths of the user's usual day.
+pub fn weight_of_new(kind: ValueKind, new_calls: f64, usual_calls: f64) -> f64 {
+    let of_all_calls = !matches!(
+        kind,
+        ValueKind::Resource | ValueKind::Entity | ValueKind::Action | ValueKind::ActionEntity | ValueKind::HttpMethod
+    );
+    if of_all_calls && new_calls > 0.0 {
+        new_calls.min((20.0 * new_calls / usual_calls.max(1.0)).round().max(1.0))
+    } else {
+        new_calls
+    }
+}
+
 /// Calls on new values before any are seen: on one day in ten, of any size.
 pub const NEW_CALLS: CountPrior = CountPrior { a: 0.5, b: 0.5, r: 0.4, active: 0.1, active_mean: 10.0, active_r: 0.4 };
 
@@ -346,7 +361,7 @@ impl UserState {
             }
         }
         self.learn_hours(day, row, calls, weekend);
-        self.learn_values(day, row, half_life, number);
+        self.learn_values(day, row, (half_life, usual), number);
         self.active_days += 1;
         self.days += 1.0;
         self.last = self.last.max(date);
@@ -371,7 +386,7 @@ impl UserState {
         &mut self,
         day: &DayTables,
         row: usize,
-        half_life: f64,
+        (half_life, usual): (f64, f64),
         number: &mut dyn FnMut(ValueKind, &str) -> u32,
     ) {
         let rows = day.values_of(row as u32);
@@ -402,7 +417,7 @@ impl UserState {
                 }
             }
             if self.active_days >= 5 {
-                cell.new_calls.learn(new_calls, 1.0, NEW_CALLS);
+                cell.new_calls.learn(weight_of_new(kind, new_calls, usual), 1.0, NEW_CALLS);
             }
         }
     }

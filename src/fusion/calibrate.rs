@@ -25,6 +25,8 @@ pub struct TailPrior {
     scales: (f64, f64),
     /// Imaginary points of a kind of night that calibration has not met.
     unseen: f64,
+    /// Standard errors by which the shape is taken heavier than estimated.
+    margin: f64,
 }
 
 /// How fast nights that calibration has not met get rarer with the score: the power of a Pareto tail.
@@ -32,14 +34,32 @@ const UNSEEN_POWER: i32 = 2;
 
 /// Raw scores are −ln p under models that are never quite right: heavier than exponential, by how much the data say. The shape
 /// may reach 0.8: where models are far off, ten times the score is only some ten times rarer.
-pub const RAW: TailPrior =
-    TailPrior { weight: 20.0, shape: 0.25, scale: 1.0, shapes: (0.0, 0.8), scales: (0.7, f64::MAX), unseen: 1.0 };
+pub const RAW: TailPrior = TailPrior {
+    weight: 20.0,
+    shape: 0.25,
+    scale: 1.0,
+    shapes: (0.0, 0.8),
+    scales: (0.7, f64::MAX),
+    unseen: 1.0,
+    margin: 0.0,
+};
 
 /// Combined scores are −ln of a harmonic mean of calibrated p-values, whose tail is that of a p-value whatever the dependence
 /// (Wilson 2019): exponential with scale 1, and only the body has to be learned. A scale below 1 would promise more than
 /// the parts did.
-pub const COMBINED: TailPrior =
-    TailPrior { weight: 20.0, shape: 0.0, scale: 1.0, shapes: (0.0, 0.4), scales: (0.5, f64::MAX), unseen: 0.0 };
+pub const COMBINED: TailPrior = TailPrior {
+    weight: 20.0,
+    shape: 0.0,
+    scale: 1.0,
+    shapes: (0.0, 0.4),
+    scales: (0.5, f64::MAX),
+    unseen: 0.0,
+    margin: 0.0,
+};
+
+/// The last step is what alerts are made of, and odd nights of one user come in runs, so that its excesses say less than
+/// their number: the tail is taken one standard error heavier.
+pub const FINAL: TailPrior = TailPrior { margin: 1.0, ..COMBINED };
 
 /// A fitted calibration.
 #[derive(Debug, Clone, PartialEq)]
@@ -201,7 +221,9 @@ fn pareto(excesses: &[f64], prior: TailPrior) -> (f64, f64) {
         moments.1 += x * (n - 1.0 - i as f64) / (n - 1.0).max(1.0);
     }
     let (b0, a1) = (moments.0 / (n + prior.weight), moments.1 / (n + prior.weight));
-    let shape = (2.0 - b0 / (b0 - 2.0 * a1).max(1e-12)).clamp(prior.shapes.0, prior.shapes.1);
+    // The standard error of a shape near 0 is about one over the root of the number of excesses.
+    let margin = prior.margin / (n + prior.weight).sqrt();
+    let shape = (2.0 - b0 / (b0 - 2.0 * a1).max(1e-12)).clamp(prior.shapes.0, prior.shapes.1) + margin;
     // With the shape clamped, the scale that keeps the mean excess: mean = scale / (1 − shape).
     (shape, (b0 * (1.0 - shape)).clamp(prior.scales.0, prior.scales.1))
 }

@@ -46,7 +46,9 @@ pub fn q_values(p: &[f64]) -> Vec<f64> {
 /// Returns −ln of it.
 pub fn second_stage(v: f64, sum: f64, n: f64) -> f64 {
     const PRIOR: f64 = 20.0;
-    (PRIOR + n) * (v / (PRIOR + sum)).ln_1p()
+    // A mean below 1 comes from many nights with nothing at all and says nothing about the tail: quiet users are not the
+    // more surprising for it.
+    (PRIOR + n) * (v / (PRIOR + sum.max(n))).ln_1p()
 }
 
 #[cfg(test)]

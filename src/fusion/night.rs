@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::calibrate::{COMBINED, Calibrator, RAW, TailPrior};
+use super::calibrate::{COMBINED, Calibrator, FINAL, RAW, TailPrior};
 use super::combine::{harmonic_mean, second_stage};
 use crate::anomaly::SubjectType;
 use crate::config::Settings;
@@ -212,7 +212,7 @@ impl Calibration {
             })
             .collect();
         for (class, members) in &members {
-            let last = Calibrator::fit(members.iter().map(|&i| statistic[i]).collect(), q, COMBINED);
+            let last = Calibrator::fit(members.iter().map(|&i| statistic[i]).collect(), q, FINAL);
             out.chains.get_mut(class).expect("fitted above").last = last;
         }
         (out, minus_ln_p)

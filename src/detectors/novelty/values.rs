@@ -9,7 +9,7 @@
 use crate::anomaly::Category;
 use crate::baseline::org::KindView;
 use crate::baseline::stats::{ln_nb_at_least, ln_sidak};
-use crate::baseline::user::KindCell;
+use crate::baseline::user::{KindCell, weight_of_new};
 use crate::detectors::fact::NewValue;
 use crate::detectors::{Detector, Fact, Findings, Slot, UserDay};
 use crate::features::catalog::Family;
@@ -185,7 +185,8 @@ fn inspect_kind(s: &UserDay<'_>, kind: ValueKind, rows: &[ValueRow], slot: usize
     out.put(slot + 1, ln_count, || facts(&mut news));
     // How many calls went there: one look is not ten thousand.
     let usual = cell.new_calls.predict(view.new_calls, 1.0, 0);
-    out.put(slot + 2, usual.ln_at_least(fresh_calls) * damp, || Fact::NewShare {
+    let weight = weight_of_new(kind, fresh_calls, s.user.counts[0].mean(s.priors().counts[0]));
+    out.put(slot + 2, usual.ln_at_least(weight) * damp, || Fact::NewShare {
         kind,
         values: {
             news.sort_by(|a, b| b.1.calls.cmp(&a.1.calls).then(a.1.value.cmp(&b.1.value)));
