@@ -8,6 +8,7 @@
 pub mod aggregates;
 pub mod campaign;
 pub mod fact;
+pub mod geometry;
 pub mod night;
 pub mod novelty;
 pub mod statistical;

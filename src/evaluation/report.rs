@@ -173,15 +173,15 @@ pub fn evaluate(run: &RunInfo, anomalies: &[Anomaly], labels: &[Label]) -> Evalu
         (&a.org_id, a.start, &a.scenario, &a.user_id, a.end).cmp(&(&b.org_id, b.start, &b.scenario, &b.user_id, b.end))
     });
 
+    let truths: Vec<Truth> = rows.iter().map(|a| truth(a, &labels)).collect();
     let all: Vec<Incident> = incidents(&labels)
         .into_iter()
-        .map(|group| incident(run, &rows, &group.into_iter().map(|i| &labels[i]).collect::<Vec<_>>()))
+        .map(|group| incident(run, (&rows, &truths), &group.into_iter().map(|i| &labels[i]).collect::<Vec<_>>()))
         .collect();
     let (scored, not_scored): (Vec<_>, Vec<_>) = all.into_iter().partition(|i| i.nights_scored > 0);
     let (look_alikes, attacks): (Vec<_>, Vec<_>) =
         scored.into_iter().partition(|i| i.category == LabelCategory::Benign);
 
-    let truths: Vec<Truth> = rows.iter().map(|a| truth(a, &labels)).collect();
     let quiet: Vec<(Date, &str, u64)> = run
         .nights
         .iter()
@@ -216,13 +216,20 @@ fn truth(a: &Anomaly, labels: &[Label]) -> Truth {
     truth
 }
 
-/// One incident; `labels` are its rows, the earliest first.
-fn incident(run: &RunInfo, rows: &[&Anomaly], labels: &[&Label]) -> Incident {
+/// One incident; `labels` are its rows, the earliest first. What touches an attack is that attack's: a look-alike of the
+/// same user on the same night is not what was reported.
+fn incident(run: &RunInfo, (rows, truths): (&[&Anomaly], &[Truth]), labels: &[&Label]) -> Incident {
     let first = labels[0];
     let from = Date::from_ms(first.start);
     let to = Date::from_ms(labels.iter().map(|l| l.end).max().unwrap_or(first.end));
     let nights = run.nights.iter().filter(|n| labels.iter().any(|label| touches_night(label, &n.org_id, n.date)));
-    let hits: Vec<&Anomaly> = rows.iter().copied().filter(|a| labels.iter().any(|label| is_hit(a, label))).collect();
+    let benign = matches!(first.category, LabelCategory::Benign);
+    let hits: Vec<&Anomaly> = rows
+        .iter()
+        .zip(truths)
+        .filter(|(a, truth)| !(benign && **truth == Truth::Attack) && labels.iter().any(|label| is_hit(a, label)))
+        .map(|(a, _)| *a)
+        .collect();
     let best = hits.iter().copied().reduce(|best, a| if a.score > best.score { a } else { best });
     let first_top10 = hits.iter().find(|a| a.rank <= TOP).map(|a| a.date);
     let first_alert = hits.iter().find(|a| a.reported).map(|a| a.date);

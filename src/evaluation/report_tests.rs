@@ -181,3 +181,15 @@ fn the_order_of_rows_and_labels_does_not_matter() {
     assert_eq!(evaluate(&run(0..3, 50), &rows, &labels), forward);
     assert!(serde_json::to_string(&forward).unwrap().contains("\"by_difficulty\":{\"easy\""));
 }
+
+#[test]
+fn a_look_alike_is_not_reported_by_an_alert_on_its_users_attack() {
+    let labels = labels(&format!(
+        "{ORG},a,2026-04-21,2026-04-21,S12,volume,easy\n{ORG},a,2026-04-20,2026-04-22,B2,benign,easy\n"
+    ));
+    let e = evaluate(&run(-1..3, 100), &[row(0, 1, true, "a", 90.0), row(1, 3, false, "a", 30.0)], &labels);
+    assert!(e.attacks[0].found_reported);
+    let benign = &e.look_alikes[0];
+    assert!(!benign.found_reported);
+    assert_eq!((benign.best_rank, benign.first_top10), (Some(3), Some(day(1))), "its own night still counts");
+}
