@@ -139,7 +139,7 @@ fn index(nights: &[(Date, Vec<&NightSummary>)], anomalies: &[Anomaly]) -> Markup
                             td.number { (words::thousands(reported(summaries))) }
                             td {
                                 @match anomalies.iter().find(|a| a.date == *date && a.reported) {
-                                    Some(a) => { (badge(a)) " " bdi { (clip(&a.title, longest::NAME)) } },
+                                    Some(a) => { (badge(a)) " " bdi { (clip(&a.title, longest::TITLE)) } },
                                     None => span.quiet { "calm" },
                                 }
                             }
@@ -285,8 +285,8 @@ fn evidence_table(evidence: &[Evidence]) -> Markup {
                             span.source { (e.family.name()) " · " (clip(&e.feature, longest::NAME)) " · "
                                 (words::one_in(e.p_value)) }
                         }
-                        td { bdi { (clip(&e.observed, longest::NAME)) } }
-                        td { bdi { (clip(&e.expected, longest::NAME)) } }
+                        td { bdi { (clip(&e.observed, longest::TITLE)) } }
+                        td { bdi { (clip(&e.expected, longest::TITLE)) } }
                         td.bar { (range_bar::render(e)) }
                         td.number { (words::percent(e.contribution)) }
                     }
