@@ -436,3 +436,29 @@ pub fn half_hours(day: &DayTables, row: usize) -> [f64; HALF_HOURS] {
     }
     bins
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_programs_move_is_no_greater_news_than_a_slow_ones() {
+        let moved = |usual: f64| weight_of_new(ValueKind::Network, usual, usual);
+        assert_eq!((moved(20_000.0), moved(200.0)), (20.0, 20.0));
+        assert_eq!(weight_of_new(ValueKind::Country, 8.0, 3.0), 8.0, "never more than the calls themselves");
+        assert_eq!(weight_of_new(ValueKind::Asn, 1.0, 20_000.0), 1.0, "and never nothing");
+        assert_eq!(weight_of_new(ValueKind::Asn, 0.0, 20_000.0), 0.0);
+        assert_eq!(weight_of_new(ValueKind::Entity, 3_000.0, 5_000.0), 3_000.0, "what is read counts in full");
+    }
+
+    #[test]
+    fn the_platforms_failures_are_not_the_callers() {
+        let mut x = vec![0.0; f::FEATURES.len()];
+        for (column, value) in
+            [(f::ERRORS, 30.0), (f::ERRORS_5XX, 12.0), (f::ERRORS_403_LIMIT, 8.0), (f::ERRORS_429, 1.0)]
+        {
+            x[column] = value;
+        }
+        assert_eq!(own_errors(&x), 9.0);
+    }
+}

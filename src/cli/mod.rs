@@ -52,8 +52,9 @@ pub fn now() -> String {
 /// Most threads, wherever the number comes from: rayon would start a hundred thousand of them if told to.
 pub(crate) const MAX_THREADS: usize = 1024;
 
-/// Sizes the global pool of rayon: `--threads`, else `RAYON_NUM_THREADS`, else `POLARS_MAX_THREADS`, else all cores. Polars keeps a pool of its own, sized by that variable alone: it can only be changed through the
-/// environment, and changing the environment of a running process is unsafe.
+/// Sizes the global pool of rayon: `--threads`, else `RAYON_NUM_THREADS`, else `POLARS_MAX_THREADS`, else all cores.
+/// Polars keeps a pool of its own, sized by that variable alone: it can only be changed through the environment, and
+/// changing the environment of a running process is unsafe.
 fn start_threads(requested: Option<usize>) -> Result<()> {
     let limit = |name| std::env::var(name).ok().and_then(|n| n.parse::<usize>().ok()).filter(|&n| n > 0);
     // 0 leaves the choice to rayon.

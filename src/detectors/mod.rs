@@ -56,7 +56,7 @@ pub struct UserDay<'a> {
     pub group: usize,
     /// What moved for everyone tonight.
     pub surge: &'a Surge,
-    /// The user moved as a whole ([`novelty::values::moved_whole`]).
+    /// The user moved as a whole ([`novelty::values::moved_whole`]); [`inspect`] finds out.
     pub moved: bool,
     /// The user was tried by tonight's campaign of failed log-ins.
     pub victim: bool,
@@ -179,9 +179,8 @@ pub fn inspect(mut subject: UserDay<'_>, with_facts: bool) -> Findings {
         detector.inspect(&subject, *base, &mut out);
     }
     if subject.victim {
-        for (j, slot) in slots().iter().enumerate().filter(|(_, slot)| !Campaign::leaves(slot)) {
-            debug_assert!(j < out.scores.len(), "{}", slot.name);
-            out.scores[j] = 0.0;
+        for (score, _) in out.scores.iter_mut().zip(slots()).filter(|(_, slot)| !Campaign::leaves(slot)) {
+            *score = 0.0;
         }
         if let Some(facts) = &mut out.facts {
             facts.retain(|(j, _)| Campaign::leaves(&slots()[*j]));

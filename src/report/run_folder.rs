@@ -243,7 +243,10 @@ impl Place {
         let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
             return Err(Error::new(Kind::Usage, format!("{} cannot be a run folder: it has no name", dir.display())));
         };
-        if let Some(run) = parent.ancestors().find(|folder| folder.join("run.json").exists()) {
+        if let Some(run) = parent
+            .ancestors()
+            .find(|folder| FILES.iter().filter(|f| **f != "report.html").all(|f| folder.join(f).exists()))
+        {
             let message =
                 format!("{} lies within the run folder {}; choose another --out", dir.display(), run.display());
             return Err(Error::new(Kind::Usage, message));

@@ -194,7 +194,8 @@ fn inspect_kind(s: &UserDay<'_>, kind: ValueKind, rows: &[ValueRow], slot: usize
         },
         hits: fresh_calls,
         calls,
-        expected: (usual.mean / calls).min(1.0),
+        // Back from weights to calls.
+        expected: (usual.mean * fresh_calls / weight / calls).min(1.0),
     });
     score.max(-ln_count)
 }

@@ -67,7 +67,7 @@ impl Detector for Rates {
             });
             let points = 100.0 * (hits / calls.max(1.0) - slow.mean);
             let rule = &s.settings.rules;
-            if i == 0 && points >= rule.error_points && hits >= 5.0 && s.surge.rates[0] <= 0.0 {
+            if i == 0 && points >= rule.error_points && hits >= 5.0 {
                 out.put_score(base + RATES.len(), points / 10.0 + hits.ln(), || Fact::Rule {
                     rule: format!("error rate at least {} percentage points above usual", rule.error_points),
                     observed: 100.0 * hits / calls.max(1.0),
