@@ -25,6 +25,8 @@ pub struct Settings {
     pub rules: Rules,
     /// How families are weighed.
     pub fusion: Fusion,
+    /// Detectors over whole feature vectors.
+    pub geometry: Geometry,
     /// How scores become p-values.
     pub calibration: Calibration,
     /// What is reported.
@@ -152,6 +154,62 @@ pub struct Fusion {
 impl Default for Fusion {
     fn default() -> Self {
         Self { count: 1.0, rate: 1.0, time: 1.0, novelty: 1.0, sequence: 1.0, geometry: 1.0 }
+    }
+}
+
+/// What grows the extended isolation forest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForestBackend {
+    /// Our own: seeded, of any width, on all threads.
+    #[default]
+    Quietwatch,
+    /// The crate of that name: unseeded, so no two trainings are equal; at most
+    /// 32 columns; one thread.
+    ExtendedIsolationForest,
+}
+
+/// Detectors over whole feature vectors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Geometry {
+    /// What grows the extended isolation forest.
+    pub backend: ForestBackend,
+    /// Trees of the extended isolation forest.
+    pub trees: u32,
+    /// Rows that a tree is grown from.
+    pub sample: u32,
+    /// Extension level: a cut involves this many columns and one more.
+    pub level: u32,
+    /// Most rows that distances are measured to.
+    pub references: u32,
+    /// Members that count on tables; the others are computed, with weight 0.
+    pub members: Vec<String>,
+    /// Share of the oddest training rows of a table that the density and distance members do not learn from.
+    pub trim: f64,
+    /// Members that count on nights; the others are not computed.
+    pub night_members: Vec<String>,
+    /// As `trim`, on nights.
+    pub night_trim: f64,
+    /// Train an autoencoder on tables too.
+    pub autoencoder: bool,
+}
+
+impl Default for Geometry {
+    fn default() -> Self {
+        let named = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();
+        Self {
+            backend: ForestBackend::Quietwatch,
+            trees: 300,
+            sample: 256,
+            level: 1,
+            references: 10_000,
+            members: named(&["extended_isolation_forest", "dbscan", "knn", "mahalanobis", "gaussian_mixture"]),
+            trim: 0.2,
+            night_members: named(&["extended_isolation_forest", "knn", "mahalanobis"]),
+            night_trim: 0.05,
+            autoencoder: false,
+        }
     }
 }
 

@@ -8,9 +8,6 @@
 /// Smallest p-value that is ever given.
 pub const FLOOR: f64 = 1e-12;
 
-/// Below this many points an exponential with prior weight stands in for the empirical distribution.
-const MIN_POINTS: usize = 200;
-
 /// Most points kept; more are thinned to evenly spaced ranks.
 const MAX_KNOTS: usize = 256;
 
@@ -27,6 +24,10 @@ pub struct TailPrior {
     unseen: f64,
     /// Standard errors by which the shape is taken heavier than estimated.
     margin: f64,
+    /// Below this many points an exponential with prior weight stands in for the empirical distribution.
+    fewest: usize,
+    /// Scales are in units of the mean excess: of scores that are on no scale of their own.
+    relative: bool,
 }
 
 /// How fast nights that calibration has not met get rarer with the score: the power of a Pareto tail.
@@ -42,6 +43,8 @@ pub const RAW: TailPrior = TailPrior {
     scales: (0.7, f64::MAX),
     unseen: 1.0,
     margin: 0.0,
+    fewest: 200,
+    relative: false,
 };
 
 /// Combined scores are −ln of a harmonic mean of calibrated p-values, whose tail is that of a p-value whatever the dependence
@@ -55,11 +58,29 @@ pub const COMBINED: TailPrior = TailPrior {
     scales: (0.5, f64::MAX),
     unseen: 0.0,
     margin: 0.0,
+    fewest: 200,
+    relative: false,
 };
 
 /// The last step is what alerts are made of, and odd nights of one user come in runs, so that its excesses say less than
 /// their number: the tail is taken one standard error heavier.
 pub const FINAL: TailPrior = TailPrior { margin: 1.0, ..COMBINED };
+
+/// Scores on a scale of their own, such as distances: any number of them, and a tail in units of its own mean.
+pub const ANY_SCALE: TailPrior = TailPrior {
+    weight: 20.0,
+    shape: 0.1,
+    scale: 0.9,
+    shapes: (0.0, 0.4),
+    scales: (0.0, f64::MAX),
+    unseen: 0.0,
+    margin: 0.0,
+    fewest: 2,
+    relative: true,
+};
+
+/// [`COMBINED`] of few rows: an empirical distribution of any number.
+pub const COMBINED_FEW: TailPrior = TailPrior { fewest: 20, ..COMBINED };
 
 /// A fitted calibration.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +117,7 @@ impl Calibrator {
         scores.retain(|s| s.is_finite());
         scores.sort_unstable_by(f64::total_cmp);
         let n = scores.len();
-        if n < MIN_POINTS {
+        if n < prior.fewest {
             // Twenty imaginary points at the nominal mean 1; a mean below 1 would claim more than the model does.
             let mean = (scores.iter().map(|s| s.min(50.0)).sum::<f64>() + 20.0) / (n as f64 + 20.0);
             return Self::Exponential { mean: mean.max(1.0), unseen: prior.unseen / (n as f64 + 20.0) };
@@ -111,7 +132,15 @@ impl Calibrator {
         let beyond = &scores[scores.partition_point(|s| *s < threshold)..];
         let share = (beyond.len() + 1) as f64 / (n + 1) as f64;
         let excesses: Vec<f64> = beyond.iter().map(|s| s - threshold).collect();
-        let (shape, scale) = pareto(&excesses, prior);
+        let unit = if prior.relative {
+            // Of a tail that is a single value, the spread of the body.
+            let mean = excesses.iter().sum::<f64>() / excesses.len().max(1) as f64;
+            if mean > 0.0 { mean } else { (scores[n - 1] - scores[0]).max(1e-12) }
+        } else {
+            1.0
+        };
+        let (shape, scale) = pareto(&excesses.iter().map(|x| x / unit).collect::<Vec<_>>(), prior);
+        let scale = (scale * unit).max(f64::MIN_POSITIVE);
         // The body: one knot per distinct score, thinned.
         let mut knots: Vec<(f64, f64)> = Vec::new();
         for (i, &s) in scores.iter().enumerate() {
