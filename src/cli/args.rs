@@ -152,6 +152,20 @@ pub struct InputArgs {
     pub store: Option<PathBuf>,
 }
 
+/// A table in place of events.
+#[derive(Debug, Clone, Default, Flags)]
+pub struct TableArgs {
+    /// Any numeric feature table instead of events (parquet, csv; also .csv.gz and .csv.zst)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["events", "store", "profile"])]
+    pub table: Option<PathBuf>,
+    /// Columns of the table that say what a row is about; scoring takes those of the model unless told otherwise
+    #[arg(long, value_name = "COL", num_args = 1..)]
+    pub key: Vec<String>,
+    /// Columns of the table to pass over
+    #[arg(long, value_name = "COL", num_args = 1..)]
+    pub exclude: Vec<String>,
+}
+
 /// Configuration flags.
 #[derive(Debug, Clone, Default, Flags)]
 pub struct ConfigArgs {
@@ -200,11 +214,15 @@ pub struct ModelArgs {
 #[command(after_long_help = "\
 Examples:
   quietwatch train --store store --models models --name nightly
-  quietwatch train --events archive/ --until 2026-03-31 --models models --name nightly --set rules.sigmas=4")]
+  quietwatch train --events archive/ --until 2026-03-31 --models models --name nightly --set rules.sigmas=4
+  quietwatch train --table features.parquet --key user date --models models --name features")]
 pub struct TrainArgs {
     /// Where events come from.
     #[command(flatten)]
     pub input: InputArgs,
+    /// A table instead.
+    #[command(flatten)]
+    pub table: TableArgs,
     /// Last training day, inclusive [default: the latest date in the input]
     #[arg(long, value_name = "DATE")]
     pub until: Option<Date>,
@@ -227,11 +245,15 @@ pub struct TrainArgs {
 #[command(after_long_help = "\
 Examples:
   quietwatch score --store store --models models --name nightly --out runs/2026-04-21 --date 2026-04-21
-  quietwatch score --events today.csv.gz --store store --models models --name nightly --out runs/today --fail-on high")]
+  quietwatch score --events today.csv.gz --store store --models models --name nightly --out runs/today --fail-on high
+  quietwatch score --table today.parquet --models models --name features --out runs/today")]
 pub struct ScoreArgs {
     /// Where events come from.
     #[command(flatten)]
     pub input: InputArgs,
+    /// A table instead.
+    #[command(flatten)]
+    pub table: TableArgs,
     /// The night to score [default: the latest date in the input]
     #[arg(long, value_name = "DATE", conflicts_with_all = ["from", "to"])]
     pub date: Option<Date>,
@@ -253,10 +275,12 @@ pub struct ScoreArgs {
     /// Configuration.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// End with exit code 10 if an anomaly of this severity or a higher one is reported [config: run.fail-on]
+    /// End with exit code 10 if an anomaly of this severity or a higher one is reported; of a table, where nothing is
+    /// reported, if any row is that severe [config: run.fail-on]
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     pub fail_on: Option<Severity>,
-    /// End with exit code 5 if a gate tripped; the night is published all the same [config: run.strict]
+    /// End with exit code 5 if a gate tripped; the night is published all the same. Tables have no gates
+    /// [config: run.strict]
     #[arg(long)]
     pub strict: bool,
     /// Print the result as JSON

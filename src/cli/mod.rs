@@ -20,6 +20,7 @@ mod layers;
 mod models;
 mod score;
 mod simulate;
+mod table;
 pub mod terminal;
 mod train;
 

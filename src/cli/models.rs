@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::args::{ModelsCommand, VersionArgs};
 use super::{cannot_print, print_json, terminal};
 use crate::error::{Error, Kind, Result};
-use crate::models::{self, CHAMPION, LoadedModel, Registry, Selector, VersionInfo};
+use crate::features::table::listed;
+use crate::models::{self, CHAMPION, LoadedModel, Manifest, Registry, Selector, TrainedOn, VersionInfo};
 
 pub(super) fn run(command: &ModelsCommand, out: &mut dyn Write) -> Result<()> {
     match command {
@@ -59,7 +60,8 @@ fn list_versions(registry: &Registry, json: bool, out: &mut dyn Write) -> Result
     for info in &versions {
         let (trained, user_days, digest) = match &info.manifest {
             Ok((digest, m)) => {
-                (format!("{} to {}", m.train_from, m.train_until), m.user_days.to_string(), digest[..12].to_owned())
+                let user_days = if m.table.is_some() { String::new() } else { m.user_days.to_string() };
+                (trained_on(m), user_days, digest[..12].to_owned())
             }
             Err(e) => ("cannot be used".to_owned(), String::new(), e.to_string()),
         };
@@ -77,14 +79,29 @@ fn version_json(info: &VersionInfo) -> Value {
         "version": info.version, "aliases": info.aliases, "created": info.created, "parent": info.parent,
     });
     let details = match &info.manifest {
-        Ok((digest, m)) => json!({
-            "digest": digest, "engine_version": m.engine_version, "train_from": m.train_from,
-            "train_until": m.train_until, "orgs": m.orgs, "events": m.events, "user_days": m.user_days,
-        }),
+        Ok((digest, m)) => match &m.table {
+            Some(table) => json!({
+                "digest": digest, "engine_version": m.engine_version,
+                "table": { "keys": table.keys, "rows": table.rows, "columns": table.columns.len() },
+            }),
+            None => json!({
+                "digest": digest, "engine_version": m.engine_version, "train_from": m.train_from,
+                "train_until": m.train_until, "orgs": m.orgs, "events": m.events, "user_days": m.user_days,
+            }),
+        },
         Err(e) => json!({ "error": e.to_string() }),
     };
     merge(&mut value, details);
     value
+}
+
+/// What a version was trained on, in a few words.
+fn trained_on(m: &Manifest) -> String {
+    match m.trained_on() {
+        Some(TrainedOn::Days(from, until)) => format!("{from} to {until}"),
+        Some(TrainedOn::Table(table)) => format!("table of {} rows × {} columns", table.rows, table.columns.len()),
+        None => String::new(),
+    }
 }
 
 fn show(name: &str, model: &LoadedModel, json: bool, out: &mut dyn Write) -> Result<()> {
@@ -101,14 +118,27 @@ fn show(name: &str, model: &LoadedModel, json: bool, out: &mut dyn Write) -> Res
         ("model", format!("{name} version {}", model.version)),
         ("digest", model.digest.clone()),
         ("engine", format!("{} (format {})", manifest.engine_version, manifest.format_version)),
-        ("trained on", format!("{} to {}", manifest.train_from, manifest.train_until)),
-        ("organisations", manifest.orgs.join(", ")),
-        ("learned from", format!("{} events, {} user-days", manifest.events, manifest.user_days)),
+        ("trained on", trained_on(manifest)),
+    ];
+    match &manifest.table {
+        Some(table) => lines.extend([
+            ("keys", listed(&table.keys)),
+            ("columns", listed(&table.columns)),
+            ("excluded", listed(&table.excluded)),
+            ("dropped", listed(&table.dropped)),
+            ("missing", table.missing.clone()),
+        ]),
+        None => lines.extend([
+            ("organisations", manifest.orgs.join(", ")),
+            ("learned from", format!("{} events, {} user-days", manifest.events, manifest.user_days)),
+        ]),
+    }
+    lines.extend([
         ("seed", manifest.seed.to_string()),
         ("input", manifest.input_digest.clone()),
         ("features", manifest.feature_schema.clone()),
         ("content", format!("{} arrays, {} records", model.arrays.len(), model.records.len())),
-    ];
+    ]);
     lines.extend(manifest.notes.iter().map(|note| ("note", note.clone())));
     let mut table = terminal::table(&[]);
     for (label, text) in lines {

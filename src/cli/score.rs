@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::ScoreArgs;
-use super::{cannot_print, layers, print_json, terminal};
+use super::{cannot_print, layers, print_json, table, terminal};
 use crate::anomaly::{Anomaly, NightSummary, RunInfo};
 use crate::config::Config;
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
-use crate::models::{LoadedModel, Registry};
+use crate::models::{LoadedModel, Registry, TrainedOn};
 use crate::pipeline::{Days, Scorer};
 use crate::report::run_folder::{self, Published};
 use crate::report::terminal::{Layout, print_night};
@@ -26,6 +26,9 @@ pub(super) enum Nights {
 }
 
 pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
+    if let Some(path) = args.table.path()? {
+        return table::score(path, args, out);
+    }
     let said = args.layers()?;
     let base = said.resolve()?;
     let nights = match (args.date, args.from, args.to) {
@@ -38,6 +41,7 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
     };
     let (models, name) = layers::model(&base)?;
     let model = Registry::open(models, name)?.load(&args.version.selector())?;
+    window(&model)?;
     check_schema(&model)?;
     let config = said.resolve_at_score_time(&model.manifest.settings)?;
     let run = config.run();
@@ -48,12 +52,7 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
         print_json(out, &info)?;
     } else {
         print(out, &info, &anomalies)?;
-        let what = match published {
-            Published::Created => "written to",
-            Published::Unchanged => "unchanged in",
-            Published::Replaced { .. } => "replaced (the run before is kept in its .revisions) in",
-        };
-        eprintln!("run {what} {}", args.out.display());
+        tell_published(published, &args.out);
     }
     let reported = anomalies.iter().filter(|a| a.reported).map(|a| a.severity).max();
     if let (Some(worst), Some(threshold)) = (reported, run.fail_on)
@@ -68,6 +67,28 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
         return Ok(ExitCode::from(Kind::Features.exit_code()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what became of the run folder.
+pub(super) fn tell_published(published: Published, out: &Path) {
+    let what = match published {
+        Published::Created => "written to",
+        Published::Unchanged => "unchanged in",
+        Published::Replaced { .. } => "replaced (the run before is kept in its .revisions) in",
+    };
+    eprintln!("run {what} {}", out.display());
+}
+
+/// First and last training day; [`Kind::Model`] for a model of a table.
+fn window(model: &LoadedModel) -> Result<(Date, Date)> {
+    if let Some(TrainedOn::Days(from, until)) = model.manifest.trained_on() {
+        return Ok((from, until));
+    }
+    let message = format!(
+        "version {} was trained on a table and cannot score nights; expected --table FILE, or a model that was trained on events",
+        model.version
+    );
+    Err(Error::new(Kind::Model, message))
 }
 
 fn check_schema(model: &LoadedModel) -> Result<()> {
@@ -111,7 +132,7 @@ pub(super) fn score(
         };
         return Err(Error::new(Kind::NoData, format!("expected data for {from} to {to}, found {found}")));
     };
-    let window = (model.manifest.train_from, model.manifest.train_until);
+    let window = window(model)?;
     let in_sample = (window.0..=window.1).contains(&first);
     if in_sample {
         eprintln!(
@@ -134,7 +155,7 @@ pub(super) fn score(
     }
     bar.finish_and_clear();
     for summary in &mut summaries {
-        remark(summary, days, model, &with_data)?;
+        remark(summary, days, model, window, &with_data)?;
     }
     for a in &mut anomalies {
         name.clone_into(&mut a.model_name);
@@ -160,12 +181,18 @@ pub(super) fn score(
 }
 
 /// Notes what the night's scores rest on and the night itself does not show.
-fn remark(summary: &mut NightSummary, days: &dyn Days, model: &LoadedModel, with_data: &[Date]) -> Result<()> {
+fn remark(
+    summary: &mut NightSummary,
+    days: &dyn Days,
+    model: &LoadedModel,
+    (from, until): (Date, Date),
+    with_data: &[Date],
+) -> Result<()> {
     let manifest = &model.manifest;
     if !manifest.orgs.contains(&summary.org_id) {
         summary.notes.push(format!(
             "version {} was trained without this organisation, so its history begins after {}; train again to include it",
-            model.version, manifest.train_until
+            model.version, until
         ));
     }
     if days.enrichment(&summary.org_id, summary.date)? != manifest.enrichment {
@@ -175,10 +202,10 @@ fn remark(summary: &mut NightSummary, days: &dyn Days, model: &LoadedModel, with
                 .into(),
         );
     }
-    let week = manifest.train_until.plus(1).max(summary.date.plus(-7));
+    let week = until.plus(1).max(summary.date.plus(-7));
     let missing: Vec<String> = (week.0..summary.date.0)
         .map(Date)
-        .filter(|d| *d >= manifest.train_from && with_data.binary_search(d).is_err())
+        .filter(|d| *d >= from && with_data.binary_search(d).is_err())
         .map(|d| d.to_string())
         .collect();
     if !missing.is_empty() {

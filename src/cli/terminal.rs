@@ -49,8 +49,8 @@ pub fn table(headers: &[&str]) -> Table {
 }
 
 /// Adds a row of escaped cells.
-pub fn add_row<const N: usize>(table: &mut Table, cells: [String; N]) {
-    table.add_row(cells.map(|cell| Cell::new(escape(&cell))));
+pub fn add_row(table: &mut Table, cells: impl IntoIterator<Item = String>) {
+    table.add_row(cells.into_iter().map(|cell| Cell::new(escape(&cell))));
 }
 
 /// The table as text, without the blanks that pad its outer columns.

@@ -6,7 +6,7 @@ use std::io::Write;
 use serde_json::json;
 
 use super::args::TrainArgs;
-use super::{cannot_print, layers, now, print_json, terminal};
+use super::{cannot_print, layers, now, print_json, table, terminal};
 use crate::config::Config;
 use crate::date::Date;
 use crate::error::Result;
@@ -14,6 +14,9 @@ use crate::models::{Array, Draft, Manifest, Registry};
 use crate::pipeline::{self, Days, Trained};
 
 pub(super) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<()> {
+    if let Some(path) = args.table.path()? {
+        return table::train(path, args, out);
+    }
     let config = args.layers()?.resolve()?;
     // The registry is looked at first: a bad name fails before the work, not after it.
     let (models, name) = layers::model(&config)?;
@@ -50,8 +53,9 @@ pub(super) fn train(
         feature_schema: crate::store::feature_schema(),
         settings: config.settings().clone(),
         seed: config.run().seed,
-        train_from: trained.window.0,
-        train_until: trained.window.1,
+        train_from: Some(trained.window.0),
+        train_until: Some(trained.window.1),
+        table: None,
         orgs: trained.orgs.clone(),
         events: trained.events,
         user_days: trained.user_days,
@@ -65,17 +69,17 @@ pub(super) fn train(
         .into_iter()
         .map(|(name, values)| Array { name, shape: vec![values.len()], values })
         .collect();
-    let card = card(&manifest);
+    let card = card(&manifest, trained.window);
     let records = std::mem::take(&mut trained.records);
     let version = registry.create_version(Draft { manifest, arrays, records, card }, &now())?;
     Ok((version, trained))
 }
 
 /// The model card.
-fn card(m: &Manifest) -> String {
+fn card(m: &Manifest, (from, until): (Date, Date)) -> String {
     let mut out = String::from("# Model card\n\n");
     let mut line = |text: String| writeln!(out, "{text}").expect("text grows");
-    line(format!("Learned what is normal from {} to {}.", m.train_from, m.train_until));
+    line(format!("Learned what is normal from {from} to {until}."));
     line(String::new());
     line("| | |".into());
     line("|---|---|".into());

@@ -6,7 +6,7 @@
 use ipnet::IpNet;
 use toml::Value;
 
-use super::settings::{Run, Settings};
+use super::settings::{Geometry, Run, Settings};
 
 /// Everything that options fill in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -55,12 +55,13 @@ impl Opt {
 }
 
 /// One sentence for each section, in the order of [`OPTIONS`].
-pub(super) const SECTIONS: [(&str, &str); 11] = [
+pub(super) const SECTIONS: [(&str, &str); 12] = [
     ("limits", "Limits on untrusted input; exceeding one ends the command with exit code 4 and nothing half-written."),
     ("enrich", "What is known about networks, apps and users."),
     ("baseline", "How behaviour is learned."),
     ("rules", "The rules people know, as detectors beside the learned ones."),
     ("fusion", "Weights of the evidence families, normalised over the families that spoke."),
+    ("geometry", "Detectors over whole feature vectors."),
     ("calibration", "How scores become p-values."),
     ("alerts", "What is reported."),
     ("ranking", "What is kept in the ranked file."),
@@ -172,6 +173,39 @@ options! {
         |v| is_weight(v, v.settings.fusion.geometry),
         "Weight of geometry.";
 
+    "geometry.backend" => settings.geometry.backend, "quietwatch or extended-isolation-forest",
+        |_| true,
+        "What grows the extended isolation forest: our own, or the crate of that name (no two trainings are equal, at most 32 columns).";
+    "geometry.trees" => settings.geometry.trees, "a whole number from 1 to 10000",
+        |v| (1..=10_000).contains(&v.settings.geometry.trees),
+        "Trees of the extended isolation forest.";
+    "geometry.sample" => settings.geometry.sample, "a whole number from 2 to 65536",
+        |v| (2..=65_536).contains(&v.settings.geometry.sample),
+        "Rows that a tree is grown from.";
+    "geometry.level" => settings.geometry.level, "a whole number from 0 to 1000",
+        |v| v.settings.geometry.level <= 1000,
+        "Extension level: a cut involves this many columns and one more.";
+    "geometry.references" => settings.geometry.references, "a whole number from 20 to 100000",
+        |v| (20..=100_000).contains(&v.settings.geometry.references),
+        "Most rows that distances are measured to.";
+    "geometry.members" => settings.geometry.members,
+        "a list, not empty, of extended_isolation_forest, dbscan, one_class_svm, knn, mahalanobis, gaussian_mixture, autoencoder",
+        |v| are_members(&v.settings.geometry.members),
+        "Members that count on tables; the others are computed, with weight 0.";
+    "geometry.trim" => settings.geometry.trim, "a number from 0 to 0.5",
+        |v| (0.0..=0.5).contains(&v.settings.geometry.trim),
+        "Share of the oddest training rows of a table that the density and distance members do not learn from.";
+    "geometry.night-members" => settings.geometry.night_members,
+        "a list, not empty, of extended_isolation_forest, dbscan, one_class_svm, knn, mahalanobis, gaussian_mixture, autoencoder",
+        |v| are_members(&v.settings.geometry.night_members),
+        "Members that count on nights; the others are not computed.";
+    "geometry.night-trim" => settings.geometry.night_trim, "a number from 0 to 0.5",
+        |v| (0.0..=0.5).contains(&v.settings.geometry.night_trim),
+        "As geometry.trim, on nights.";
+    "geometry.autoencoder" => settings.geometry.autoencoder, "true or false",
+        |_| true,
+        "Train an autoencoder on tables too.";
+
     "calibration.nights" => settings.calibration.nights, "a whole number from 1 to 365",
         |v| (1..=365).contains(&v.settings.calibration.nights),
         "How many of the last training nights calibrate.";
@@ -226,6 +260,10 @@ options! {
     "run.strict" => run.strict, "true or false",
         |_| true,
         "Whether a tripped gate ends score with exit code 5 (flag --strict).";
+}
+
+fn are_members(list: &[String]) -> bool {
+    !list.is_empty() && list.iter().all(|name| Geometry::MEMBERS.contains(&name.as_str()))
 }
 
 /// No entry is empty.

@@ -195,6 +195,19 @@ pub struct Geometry {
     pub autoencoder: bool,
 }
 
+impl Geometry {
+    /// Names of all members, which are the columns of what they say.
+    pub const MEMBERS: [&str; 7] = [
+        "extended_isolation_forest",
+        "dbscan",
+        "one_class_svm",
+        "knn",
+        "mahalanobis",
+        "gaussian_mixture",
+        "autoencoder",
+    ];
+}
+
 impl Default for Geometry {
     fn default() -> Self {
         let named = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();

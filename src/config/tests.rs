@@ -49,7 +49,11 @@ fn every_option_writes_and_reads_the_same_field() {
             Some(Value::Integer(i)) => Value::Integer(i - 1),
             Some(Value::Float(f)) => Value::Float(f * 1.01),
             None if opt.key == "run.fail-on" => Value::String("high".into()),
+            Some(Value::String(_)) if opt.key == "geometry.backend" => {
+                Value::String("extended-isolation-forest".into())
+            }
             None | Some(Value::String(_)) => Value::String("other".into()),
+            Some(Value::Array(_)) if opt.key.ends_with("members") => Value::Array(vec![Value::String("dbscan".into())]),
             Some(Value::Array(_)) if opt.key.ends_with("asns") => Value::Array(vec![Value::Integer(64500)]),
             Some(Value::Array(_)) if opt.key == "expected.changes" => {
                 "v = [{ who = [\"*\"], from = \"2026-01-01\", until = \"2026-01-02\", reason = \"r\" }]"
@@ -133,6 +137,13 @@ fn values_out_of_range_name_key_range_and_value() {
         "enrich.corporate-ranges=10.0.0.0/8",
         "enrich.vpn-asns=[-1]",
         "enrich.allowed-apps=[\" \"]",
+        "geometry.backend=other",
+        "geometry.sample=1",
+        "geometry.references=19",
+        "geometry.members=[]",
+        "geometry.members=[\"svm\"]",
+        "geometry.night-trim=0.6",
+        "geometry.trim=nan",
         "run.fail-on=severe",
         "run.strict=yes",
         "expected.changes=[{ who = [\"*\"], from = 2026-01-02, until = 2026-01-01, reason = \"r\" }]",

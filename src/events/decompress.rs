@@ -13,7 +13,7 @@ const RATIO_FLOOR: u64 = 16 << 20;
 const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// Decompressed bytes of one file.
-pub(super) struct Input {
+pub(crate) struct Input {
     path: PathBuf,
     reader: Box<dyn Read + Send>,
     hasher: blake3::Hasher,
@@ -27,7 +27,7 @@ pub(super) struct Input {
 const CHUNK: usize = 256 << 10;
 
 impl Input {
-    pub(super) fn open(path: &Path, limits: &Limits) -> Result<Self> {
+    pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Self> {
         let metadata = path.metadata().map_err(|e| Error::io(Kind::Input, "open", path, e))?;
         if !metadata.is_file() {
             return Err(Error::new(Kind::Input, format!("{}: expected a file, found something else", path.display())));
@@ -88,7 +88,7 @@ impl Input {
     }
 
     /// Fills `buffer` from the file and returns how much; less than asked for means the file has ended.
-    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
             let end = buffer.len().min(filled + CHUNK);

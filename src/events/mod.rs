@@ -9,7 +9,7 @@ pub mod batch;
 mod cloudtrail;
 mod columns;
 pub(crate) mod csv;
-mod decompress;
+pub(crate) mod decompress;
 mod document;
 mod format;
 mod interner;

@@ -13,6 +13,8 @@ mod math;
 mod reference;
 mod rollup;
 mod session;
+#[cfg(feature = "frame")]
+pub mod table;
 mod tally;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -58,6 +58,36 @@ pub struct FileDigest {
     pub bytes: u64,
 }
 
+/// How a model of a table reads a cell without a number.
+pub const MISSING_RULE: &str = "a missing value takes the median of its column in training";
+
+/// What a model of a table was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableInfo {
+    /// Columns that say what a row is about.
+    pub keys: Vec<String>,
+    /// The columns learned, in the order of the file.
+    pub columns: Vec<String>,
+    /// Columns that were passed over when it was told so.
+    pub excluded: Vec<String>,
+    /// Those of `columns` that did not vary and are not looked at.
+    pub dropped: Vec<String>,
+    /// Rows learned from.
+    pub rows: u64,
+    /// What becomes of missing values: [`MISSING_RULE`].
+    pub missing: String,
+}
+
+/// What a version was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrainedOn<'a> {
+    /// The events of these days, both inclusive.
+    Days(Date, Date),
+    /// A table.
+    Table(&'a TableInfo),
+}
+
 /// What a version is and was made from. No time, version number, parent or path, so that equal training gives equal
 /// bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,17 +106,22 @@ pub struct Manifest {
     pub settings: Settings,
     /// Seed of the training.
     pub seed: u64,
-    /// First training day.
-    pub train_from: Date,
-    /// Last training day, inclusive.
-    pub train_until: Date,
+    /// First training day; none if it was trained on a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_from: Option<Date>,
+    /// Last training day, inclusive; none if it was trained on a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_until: Option<Date>,
+    /// The table it was trained on; none if it was trained on events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableInfo>,
     /// Organisations learned, sorted.
     pub orgs: Vec<String>,
     /// Events learned from.
     pub events: u64,
     /// User-days learned from.
     pub user_days: u64,
-    /// BLAKE3 over the digests of every partition that was read.
+    /// BLAKE3 over the digests of every partition that was read, or over the numbers of the table.
     pub input_digest: String,
     /// What training measured of itself, all finite.
     pub metrics: BTreeMap<String, f64>,
@@ -94,6 +129,17 @@ pub struct Manifest {
     pub files: BTreeMap<String, FileDigest>,
     /// Remarks for people.
     pub notes: Vec<String>,
+}
+
+impl Manifest {
+    /// What it was trained on; none if the manifest contradicts itself, which no loaded one does.
+    pub fn trained_on(&self) -> Option<TrainedOn<'_>> {
+        match (self.train_from, self.train_until, &self.table) {
+            (Some(from), Some(until), None) => Some(TrainedOn::Days(from, until)),
+            (None, None, Some(table)) => Some(TrainedOn::Table(table)),
+            _ => None,
+        }
+    }
 }
 
 /// A model about to become a version.

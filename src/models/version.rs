@@ -35,6 +35,9 @@ pub(super) fn write(mut draft: Draft, dir: &NewDir) -> Result<String> {
         (CARD, draft.card.into_bytes()),
         (ARRAYS, arrays::encode(&draft.arrays)?),
     ];
+    if draft.manifest.trained_on().is_none() {
+        return Err(Error::new(Kind::Bug, "a version is trained on days or on a table"));
+    }
     draft.manifest.format_version = FORMAT_VERSION;
     draft.manifest.settings = draft.manifest.settings.portable();
     draft.manifest.files = BTreeMap::new();
@@ -93,6 +96,9 @@ pub(super) fn read_manifest(folder: &Folder, digest: &str) -> Result<Manifest> {
         return Err(Error::new(Kind::Model, message));
     }
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    if manifest.trained_on().is_none() {
+        return Err(wrong(folder, MANIFEST, "training days or a table", "both or neither"));
+    }
     if !manifest.files.keys().map(String::as_str).eq(LISTED) {
         return Err(wrong(folder, MANIFEST, &format!("digests of {}", LISTED.join(", ")), "other files"));
     }

@@ -1,4 +1,4 @@
-//! Everything that leaves a run: the five files of a run folder, and what is printed for people.
+//! Everything that leaves a run: the files of a run folder, and what is printed for people.
 //!
 //! Text in an anomaly can come straight from a log and is hostile until shown otherwise. Each form has its one guard:
 //! [`escape`] for people's eyes (HTML adds maud's escaping), [`csv`] for spreadsheets, JSON and Parquet by their own
@@ -13,6 +13,8 @@ pub mod jsonl;
 pub mod parquet;
 #[cfg(feature = "frame")]
 pub mod run_folder;
+#[cfg(feature = "frame")]
+pub mod scores;
 pub mod terminal;
 pub mod words;
 

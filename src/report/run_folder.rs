@@ -1,4 +1,4 @@
-//! The run folder: five files that appear together or not at all.
+//! The run folder: the files of a run, which appear together or not at all. A run of nights has five, one of a table two.
 //!
 //! Everything is written to `.NAME.next` beside the folder and synced; then one rename, or one exchange with the old
 //! folder, shows it. Killed at any moment, a reader sees the old run or the new one, and the next run sweeps up what is
@@ -18,8 +18,20 @@ use crate::error::{Error, Kind, Result};
 /// Layout version of the run folder, in `run.json`.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// The files of a run, in archive order.
+/// The files of a run of nights, in archive order.
 pub const FILES: [&str; 5] = ["anomalies.csv", "anomalies.jsonl", "anomalies.parquet", "report.html", "run.json"];
+
+/// The files of a run of a table, in archive order.
+pub const TABLE_FILES: [&str; 2] = ["run.json", "scores.parquet"];
+
+/// Whether a folder holds a run: everything that each run of its kind has.
+fn is_run(folder: &Path) -> bool {
+    let has = |name: &&str| folder.join(name).exists();
+    FILES.iter().filter(|name| **name != "report.html").all(has) || TABLE_FILES.iter().all(has)
+}
+
+/// What `kind` says in the `run.json` of a table.
+pub(super) const TABLE_KIND: &str = "table";
 
 const REVISIONS: &str = ".revisions";
 
@@ -44,13 +56,18 @@ pub enum Published {
 /// full, [`Kind::Bug`] for a row with a number that is not finite. After an error the old run stands as it was.
 pub fn publish(out: &Path, run: &RunInfo, anomalies: &[Anomaly], write_html: bool) -> Result<Published> {
     check(run, anomalies)?;
-    let files = contents(run, anomalies, write_html)?;
+    publish_files(out, &contents(run, anomalies, write_html)?)
+}
+
+/// Makes `out` a folder of these files, whose names are from [`FILES`] or [`TABLE_FILES`] and sorted. As [`publish`], of which
+/// it is the second half.
+pub(super) fn publish_files(out: &Path, files: &[(&'static str, Vec<u8>)]) -> Result<Published> {
     let place = Place::of(out)?;
     let _lock = Lock::take(&place)?;
     place.recover()?;
     let existing = inspect(&place.dir)?;
     let Some(existing) = existing else {
-        place.build(&files, None)?;
+        place.build(files, None)?;
         place.rename(&place.next, &place.dir)?;
         place.sync_parent()?;
         return Ok(Published::Created);
@@ -58,7 +75,7 @@ pub fn publish(out: &Path, run: &RunInfo, anomalies: &[Anomaly], write_html: boo
     if existing.files == files {
         return Ok(Published::Unchanged);
     }
-    let revision = place.build(&files, Some(&existing))?;
+    let revision = place.build(files, Some(&existing))?;
     match exchange(&place.next, &place.dir) {
         Ok(()) => {}
         Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
@@ -88,9 +105,18 @@ pub fn load(dir: &Path) -> Result<(RunInfo, Vec<Anomaly>)> {
             }
         })
     };
-    let run: RunInfo = serde_json::from_slice(&read("run.json")?).map_err(|e| {
+    let undescribed = |e: serde_json::Error| {
         Error::new(Kind::Input, format!("{} does not describe a run", dir.join("run.json").display())).with_source(e)
-    })?;
+    };
+    let json: serde_json::Value = serde_json::from_slice(&read("run.json")?).map_err(undescribed)?;
+    if json["kind"] == TABLE_KIND {
+        let message = format!(
+            "{} is a run of a table, which has scores and no anomalies; expected a run of nights. Read its scores.parquet",
+            dir.display()
+        );
+        return Err(Error::new(Kind::Input, message));
+    }
+    let run: RunInfo = serde_json::from_value(json).map_err(undescribed)?;
     if run.format_version != FORMAT_VERSION {
         let message = format!(
             "{}: the run has layout {}, this engine reads layout {FORMAT_VERSION}",
@@ -161,7 +187,7 @@ fn contents(run: &RunInfo, anomalies: &[Anomaly], write_html: bool) -> Result<Ve
 
 /// An existing run.
 struct Existing {
-    /// The files that we write and that are there, in the order of [`FILES`].
+    /// The files that we write and that are there, sorted by name.
     files: Vec<(&'static str, Vec<u8>)>,
     /// Other files at its root.
     carried: Vec<PathBuf>,
@@ -192,7 +218,7 @@ fn inspect(dir: &Path) -> Result<Option<Existing>> {
             }
         } else if !kind.is_file() {
             folders += 1;
-        } else if let Some(name) = FILES.into_iter().find(|name| entry.file_name() == *name) {
+        } else if let Some(name) = FILES.into_iter().chain(TABLE_FILES).find(|name| entry.file_name() == *name) {
             existing.files.push((name, fs::read(entry.path()).map_err(failed)?));
         } else {
             existing.carried.push(entry.path());
@@ -243,10 +269,7 @@ impl Place {
         let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
             return Err(Error::new(Kind::Usage, format!("{} cannot be a run folder: it has no name", dir.display())));
         };
-        if let Some(run) = parent
-            .ancestors()
-            .find(|folder| FILES.iter().filter(|f| **f != "report.html").all(|f| folder.join(f).exists()))
-        {
+        if let Some(run) = parent.ancestors().find(|folder| is_run(folder)) {
             let message =
                 format!("{} lies within the run folder {}; choose another --out", dir.display(), run.display());
             return Err(Error::new(Kind::Usage, message));

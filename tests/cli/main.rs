@@ -9,6 +9,7 @@ mod determinism;
 mod flow;
 mod models;
 mod sources;
+mod table;
 mod usage;
 mod world;
 

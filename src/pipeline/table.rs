@@ -1,0 +1,46 @@
+//! A table instead of nights: the geometry family alone learns its rows, and says how odd each row of another one is.
+
+use std::collections::BTreeMap;
+
+use crate::config::Settings;
+use crate::detectors::geometry::family::{Family, NamedArray, Scores};
+use crate::detectors::geometry::matrix::Matrix;
+use crate::error::{Error, Kind, Result};
+use crate::seed::Seed;
+
+/// What is learned from a table.
+#[derive(Debug)]
+pub struct TrainedTable {
+    /// The arrays of the model.
+    pub arrays: Vec<NamedArray>,
+    /// Columns, by their place, that do not vary and are not looked at.
+    pub dropped: Vec<usize>,
+}
+
+/// Learns the rows of a table. [`Kind::NoData`] if there is not enough to learn from.
+pub fn train_table(numbers: &Matrix, settings: &Settings, seed: u64) -> Result<TrainedTable> {
+    if numbers.rows == 0 || numbers.cols == 0 {
+        let what = if numbers.rows == 0 { "rows" } else { "numeric columns that are neither key nor excluded" };
+        return Err(Error::new(Kind::NoData, format!("expected {what} to learn from, found none in the table")));
+    }
+    let family = Family::fit(numbers, &settings.geometry, Seed(seed)).map_err(|why| {
+        let (rows, cols) = (numbers.rows, numbers.cols);
+        Error::new(Kind::NoData, format!("cannot learn from a table of {rows} rows and {cols} columns: {why}"))
+    })?;
+    Ok(TrainedTable { arrays: family.to_arrays(), dropped: family.dropped() })
+}
+
+/// Scores the rows of a table with the arrays of a model: name, shape, values. [`Kind::Model`] if these make no sense.
+pub fn score_table(arrays: &BTreeMap<&str, (&[usize], &[f64])>, numbers: &Matrix) -> Result<Scores> {
+    let family = Family::from_arrays(arrays)
+        .map_err(|why| Error::new(Kind::Model, format!("the model cannot be used: {why}; train a new version")))?;
+    let scores = family.score(numbers);
+    let sound = scores.p.len() == numbers.rows
+        && scores.p.iter().all(|p| (0.0..=1.0).contains(p))
+        && scores.members.iter().all(|(_, raw)| raw.len() == numbers.rows && raw.iter().all(|x| x.is_finite()));
+    if sound {
+        Ok(scores)
+    } else {
+        Err(Error::new(Kind::Bug, "a row of the table has no score or one out of its range"))
+    }
+}
