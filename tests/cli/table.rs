@@ -235,7 +235,7 @@ fn rows_keep_their_order_and_their_score_wherever_they_stand() {
 fn columns_are_found_by_name_and_others_are_told_and_ignored() {
     let test = trained();
     test.score_table("t.csv", "one", &[]);
-    let turned: String = csv()
+    let turned: Vec<String> = csv()
         .lines()
         .enumerate()
         .map(|(i, line)| {
@@ -243,7 +243,7 @@ fn columns_are_found_by_name_and_others_are_told_and_ignored() {
             format!("{},{}\n", cells.join(","), if i == 0 { "new\u{1b}[2J" } else { "text" })
         })
         .collect();
-    test.write("turned.csv", &turned);
+    test.write("turned.csv", &turned.concat());
     let outcome = test.score_table("turned.csv", "other", &[]);
     let note = outcome.stderr.lines().next().unwrap();
     assert!(note.contains("1 column") && note.contains("new\\u{1b}[2J"), "{note}");
@@ -333,8 +333,8 @@ fn no_row_and_one_row_are_no_trouble_to_score() {
 fn training_refuses_what_it_cannot_learn_from() {
     let test = CliTest::new();
     test.write("t.csv", &csv());
-    let texts: String = csv().lines().map(|line| format!("{line},x,y\n")).collect();
-    test.write("texts.csv", &texts.replacen(",x,y", ",kind,note", 1));
+    let texts: Vec<String> = csv().lines().map(|line| format!("{line},x,y\n")).collect();
+    test.write("texts.csv", &texts.concat().replacen(",x,y", ",kind,note", 1));
     let error = test.failure(4, &train_args("texts.csv", &[]));
     assert!(error.contains("\"kind\" (line 2), \"note\" (line 2)") && error.contains("--exclude"), "{error}");
     let excluded = train_args("texts.csv", &["--exclude", "kind", "note"]);

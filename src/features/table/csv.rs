@@ -163,7 +163,7 @@ impl<'f> Records<'f> {
 
     fn failed(&self, error: csv::Error, line: u64) -> Error {
         match error.into_kind() {
-            csv::ErrorKind::Io(e) if e.get_ref().is_some_and(|e| e.is::<TooLong>()) => self.too_long(line),
+            csv::ErrorKind::Io(_) if self.reader.get_ref().is_past_limit() => self.too_long(line),
             csv::ErrorKind::Io(e) => match e.downcast::<Error>() {
                 Ok(error) => error,
                 Err(e) => Error::io(Kind::Input, "read", self.path, e),
@@ -191,21 +191,16 @@ struct Source {
     limit: u64,
 }
 
-#[derive(Debug)]
-struct TooLong;
-
-impl std::fmt::Display for TooLong {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the record is too long")
+impl Source {
+    fn is_past_limit(&self) -> bool {
+        self.since.get() > self.limit
     }
 }
 
-impl std::error::Error for TooLong {}
-
 impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.since.get() > self.limit {
-            return Err(io::Error::other(TooLong));
+        if self.is_past_limit() {
+            return Err(io::Error::other("the record is too long"));
         }
         let read = self.input.fill(buffer).map_err(io::Error::other)?;
         self.since.set(self.since.get() + read as u64);
