@@ -327,3 +327,27 @@ fn without_its_alias_a_version_is_asked_for_by_number() {
     let error = fixture.load().unwrap_err();
     assert!(error.to_string().contains("--version 1"), "{error}");
 }
+
+#[test]
+fn a_version_is_of_days_or_of_a_table_and_of_nothing_else() {
+    let table = TableInfo {
+        keys: vec!["k".into()],
+        columns: vec!["x".into()],
+        excluded: vec![],
+        dropped: vec![],
+        rows: 3,
+        missing: MISSING_RULE.into(),
+    };
+    let fixture = Fixture::new(1);
+    assert!(matches!(fixture.load().unwrap().manifest.trained_on(), Some(TrainedOn::Days(..))));
+    let mut both = draft();
+    both.manifest.table = Some(table.clone());
+    assert_eq!(fixture.registry.create_version(both.clone(), NOW).unwrap_err().kind(), Kind::Bug);
+    both.manifest.train_from = None;
+    both.manifest.train_until = None;
+    let version = fixture.registry.create_version(both, NOW).unwrap();
+    let model = fixture.registry.load(&Selector::Version(version)).unwrap();
+    assert_eq!(model.manifest.trained_on(), Some(TrainedOn::Table(&table)));
+    forge(&fixture, "  \"train_until\": \"2026-04-30\",\n", "");
+    assert_eq!(fixture.kind(), Kind::Digest);
+}
