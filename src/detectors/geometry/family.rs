@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 
 use super::matrix::{Matrix, Scaler};
 pub use super::members::NamedArray;
-use super::members::{Arrays, Bounds, Member, Members};
+use super::members::{Arrays, Bounds, MOST_WEIGHT, Member, Members, top_half};
 use crate::config::Geometry;
 use crate::fusion::calibrate::{ANY_SCALE, COMBINED_FEW, Calibrator};
 use crate::seed::Seed;

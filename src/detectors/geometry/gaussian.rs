@@ -132,7 +132,7 @@ const PARTS: usize = 5;
 /// Rows per free number of a part's covariance below which there are fewer parts: a covariance of fewer is noise.
 const ROWS_PER_COLUMN: usize = 10;
 
-/// Added to every variance of the scaled rows: a part that lies on a few equal rows must not become infinitely thin.
+/// Added to every variance of the scaled rows: a part that lies on equal rows must not become infinitely thin.
 const RIDGE: f64 = 1e-2;
 
 /// Rounds of expectation maximisation, and the gain in mean ln density that ends it.
@@ -149,12 +149,24 @@ impl Mixture {
     pub fn fit(rows: &Matrix, seed: Seed) -> Self {
         let parts = Self::parts(rows.rows, rows.cols);
         let mut shares = first_shares(rows, parts, seed);
-        let mut out = Self::maximise(rows, &shares);
+        let centre = mean(rows.view());
+        let mut prior = vec![0.0; rows.cols];
+        for r in 0..rows.rows {
+            prior
+                .iter_mut()
+                .zip(rows.row(r))
+                .zip(&centre)
+                .for_each(|((v, x), m)| *v += (x - m).powi(2) / rows.rows as f64);
+        }
+        // The volume of the whole, divided among the parts.
+        let divided = (parts as f64).powf(2.0 / rows.cols as f64);
+        prior.iter_mut().for_each(|v| *v /= divided);
+        let mut out = Self::maximise(rows, &shares, &prior);
         let mut before = f64::NEG_INFINITY;
         if parts > 1 {
             for _ in 0..ROUNDS {
                 let total = out.expect(rows, &mut shares);
-                out = Self::maximise(rows, &shares);
+                out = Self::maximise(rows, &shares, &prior);
                 if total - before < GAIN {
                     break;
                 }
@@ -164,8 +176,11 @@ impl Mixture {
         out
     }
 
-    fn maximise(rows: &Matrix, shares: &[Vec<f64>]) -> Self {
+    /// The most probable parts under a prior that is worth a few rows of the variances `prior` (Fraley & Raftery 2007): a part
+    /// that caught a handful of far rows must not become a narrow home for them.
+    fn maximise(rows: &Matrix, shares: &[Vec<f64>], prior: &[f64]) -> Self {
         let n = rows.rows as f64;
+        let prior_rows = rows.cols as f64 + 2.0;
         let parts = shares
             .iter()
             .map(|w| {
@@ -174,8 +189,9 @@ impl Mixture {
                 for (r, w) in w.iter().enumerate().filter(|(_, w)| **w > 0.0) {
                     centre.iter_mut().zip(rows.row(r)).for_each(|(m, x)| *m += w * x / total);
                 }
-                let mut covariance = scatter(rows.view(), Some(w), &centre) / total;
-                covariance.diag_mut().iter_mut().for_each(|x| *x += RIDGE);
+                let mut covariance = scatter(rows.view(), Some(w), &centre) / (total + prior_rows);
+                let share = prior_rows / (total + prior_rows);
+                covariance.diag_mut().iter_mut().zip(prior).for_each(|(x, v)| *x += share * v + RIDGE);
                 (total / n, Gaussian::with(centre, covariance))
             })
             .collect();

@@ -30,7 +30,7 @@ pub type NamedArray = (String, Vec<usize>, Vec<f64>);
 pub type Arrays<'a> = BTreeMap<&'a str, (&'a [usize], &'a [f64])>;
 
 /// Largest [`Member::weight`].
-pub const MOST_WEIGHT: f64 = 2.0;
+pub const MOST_WEIGHT: f64 = 3.0;
 
 /// Weighted Fisher statistic (Good 1955) of the more surprising half: the sum of the ⌈n / 2⌉ largest w (−ln p), over the weight
 /// of all. What half of the members see is enough; those that cannot see it do not water it down.
@@ -78,11 +78,12 @@ impl Member {
         }
     }
 
-    /// Its weight in the fusion. Distances to normal rows are the best single detectors in most published comparisons, and
-    /// the others agree with each other more than with them.
+    /// Its weight in the fusion. Distances to normal rows find what is odd in its surroundings, the forest what is odd in the
+    /// whole (Bouman et al. 2024: a toolbox of these two suffices); the shapes help where the data have one.
     pub fn weight(self) -> f64 {
         match self {
             Self::Knn | Self::Dbscan => MOST_WEIGHT,
+            Self::Forest => 2.0,
             _ => 1.0,
         }
     }
