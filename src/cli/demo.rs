@@ -193,10 +193,11 @@ fn capture(out: &mut dyn Write, dir: &Path) -> Result<()> {
         terminal::add_row(&mut table, row);
     }
     writeln!(out, "{}", terminal::render(&table)).map_err(cannot_print)?;
-    let verdict = match crate::pipeline::train(&store, None, config.settings(), &mut |_, _, _| {}) {
-        Ok(_) => "it trained".to_owned(),
-        Err(e) => e.to_string(),
-    };
+    let verdict =
+        match crate::pipeline::train(&store, None, config.settings(), Seed(config.run().seed), &mut |_, _, _| {}) {
+            Ok(_) => "it trained".to_owned(),
+            Err(e) => e.to_string(),
+        };
     writeln!(
         out,
         "\n   What this log cannot support: a score. One part of one day has no usual volume, no usual hour and no earlier day \

@@ -12,6 +12,7 @@ use crate::date::Date;
 use crate::error::Result;
 use crate::models::{Array, Draft, Manifest, Registry};
 use crate::pipeline::{self, Days, Trained};
+use crate::seed::Seed;
 
 pub(super) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<()> {
     if let Some(path) = args.table.path()? {
@@ -42,7 +43,7 @@ pub(super) fn train(
     registry: &Registry,
 ) -> Result<(u32, Trained)> {
     let bar = terminal::progress("training", 1);
-    let mut trained = pipeline::train(days, until, config.settings(), &mut |_, done, of| {
+    let mut trained = pipeline::train(days, until, config.settings(), Seed(config.run().seed), &mut |_, done, of| {
         bar.set_length(of);
         bar.set_position(done);
     })?;

@@ -199,6 +199,9 @@ options! {
         "a list, not empty, of extended_isolation_forest, dbscan, one_class_svm, knn, mahalanobis, gaussian_mixture, autoencoder",
         |v| are_members(&v.settings.geometry.night_members),
         "Members that count on nights; the others are not computed.";
+    "geometry.night-trees" => settings.geometry.night_trees, "a whole number from 1 to 10000",
+        |v| (1..=10_000).contains(&v.settings.geometry.night_trees),
+        "As geometry.trees, on nights.";
     "geometry.night-trim" => settings.geometry.night_trim, "a number from 0 to 0.5",
         |v| (0.0..=0.5).contains(&v.settings.geometry.night_trim),
         "As geometry.trim, on nights.";

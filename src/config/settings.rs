@@ -189,6 +189,8 @@ pub struct Geometry {
     pub trim: f64,
     /// Members that count on nights; the others are not computed.
     pub night_members: Vec<String>,
+    /// As `trees`, on nights: each stratum of users has a forest of its own in the model.
+    pub night_trees: u32,
     /// As `trim`, on nights.
     pub night_trim: f64,
     /// Train an autoencoder on tables too.
@@ -219,7 +221,8 @@ impl Default for Geometry {
             references: 10_000,
             members: named(&["extended_isolation_forest", "dbscan", "knn", "mahalanobis", "gaussian_mixture"]),
             trim: 0.2,
-            night_members: named(&["extended_isolation_forest", "knn", "mahalanobis"]),
+            night_members: named(&["extended_isolation_forest", "knn"]),
+            night_trees: 100,
             night_trim: 0.05,
             autoencoder: false,
         }

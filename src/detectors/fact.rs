@@ -164,6 +164,21 @@ pub enum Fact {
         /// Usual.
         expected: f64,
     },
+    /// A session whose parts are unusual together.
+    WholeSession {
+        /// Channel.
+        channel: String,
+        /// Address.
+        ip: String,
+        /// First call, ms.
+        start_ms: i64,
+        /// Last call, ms.
+        end_ms: i64,
+        /// Calls.
+        calls: f64,
+        /// Features, seen and usual, the oddest first.
+        parts: Vec<(&'static Feature, f64, f64)>,
+    },
     /// A new address that touches several organisations tonight.
     SharedIp {
         /// The address.
@@ -193,6 +208,17 @@ pub enum Fact {
         /// Of these, calls that failed.
         errors: u64,
     },
+    /// Features that stand out given the others, each of which may be ordinary.
+    Combination {
+        /// The parts that stand out most.
+        parts: Vec<CombinationPart>,
+        /// Detectors of the family that find the whole odd (p < 0.05).
+        agree: Vec<&'static str>,
+        /// How many detectors looked.
+        members: usize,
+        /// p-value of the family.
+        p: f64,
+    },
     /// Many users moved together.
     Surge {
         /// The feature.
@@ -204,6 +230,19 @@ pub enum Fact {
         /// `factor` is a share of calls.
         is_share: bool,
     },
+}
+
+/// One part of a combination, on the scale of standard deviations of a calm day.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CombinationPart {
+    /// What it is, in words.
+    pub what: String,
+    /// How far out it is.
+    pub observed: f64,
+    /// How far out the other parts suggest.
+    pub expected: f64,
+    /// How far out it was on the most similar ordinary day, if days are compared.
+    pub nearest: Option<f64>,
 }
 
 /// A value never used before by the user.

@@ -145,6 +145,7 @@ pub fn all() -> &'static [(Box<dyn Detector>, usize)] {
             Box::new(statistical::counts::ValueCounts),
             Box::new(statistical::continuous::Continuous),
             Box::new(statistical::sessions::Sessions),
+            Box::new(statistical::sessions::WholeSessions),
             Box::new(statistical::rules::VolumeRules),
             Box::new(statistical::trend::Trends),
             Box::new(statistical::rates::Rates),

@@ -1,7 +1,9 @@
 //! One fact as one sentence and as observed-against-usual numbers.
 
-use super::words::{clock, half_hours, kind, list, name, number, percent};
+use super::words::{brief, clock, half_hours, kind, list, name, number, percent};
 use crate::detectors::Fact;
+use crate::detectors::fact::CombinationPart;
+use crate::features::catalog::Feature;
 use crate::tables::ValueKind;
 
 /// A fact in words.
@@ -264,6 +266,31 @@ pub fn say(fact: &Fact) -> Said {
                 bare(*expected, feature.unit)
             ),
         },
+        Fact::WholeSession { channel, ip, start_ms, end_ms, calls, parts } => {
+            let each =
+                |of: &dyn Fn(&(&'static Feature, f64, f64)) -> String| list(&parts.iter().map(of).collect::<Vec<_>>());
+            Said {
+                feature: "session combination".into(),
+                observed: each(&|(f, seen, _)| format!("{} {}", f.name, bare(*seen, f.unit))),
+                expected: each(&|(f, _, usual)| format!("{} {}", f.name, bare(*usual, f.unit))),
+                low: 0.0,
+                high: 0.0,
+                sentence: format!(
+                    "The session {}–{} UTC ({} from {}, {} calls) stands out as a whole: {}.",
+                    clock(*start_ms),
+                    clock(*end_ms),
+                    name(channel),
+                    name(ip),
+                    number(*calls),
+                    each(&|(f, seen, usual)| format!(
+                        "{} {}, usual {}",
+                        brief(f.meaning),
+                        bare(*seen, f.unit),
+                        bare(*usual, f.unit)
+                    ))
+                ),
+            }
+        }
         Fact::SharedIp { ip, orgs, minutes } => Said {
             feature: "address in several organisations".into(),
             observed: format!("{} organisations", orgs.len()),
@@ -314,6 +341,34 @@ pub fn say(fact: &Fact) -> Said {
                 ),
             }
         }
+        Fact::Combination { parts, agree, members, p } => {
+            let each = |of: &dyn Fn(&CombinationPart) -> String| list(&parts.iter().map(of).collect::<Vec<_>>());
+            let nearest = if parts.iter().all(|part| part.nearest.is_some()) {
+                let near = each(&|part| deviations(part.nearest.unwrap_or_default()));
+                format!("; on the most similar ordinary day {near}")
+            } else {
+                String::new()
+            };
+            Said {
+                feature: "combination".into(),
+                observed: each(&|part| format!("{} {}", part.what, deviations(part.observed))),
+                expected: each(&|part| deviations(part.expected)),
+                low: 0.0,
+                high: parts.iter().map(|part| part.expected).fold(0.0, f64::max),
+                sentence: format!(
+                    "Taken together the day is unlike any other (about 1 in {}; {} of {members} detectors of whole days agree). \
+                     In deviations of a calm day: {}{nearest}.",
+                    number((1.0 / p).round()),
+                    agree.len(),
+                    each(&|part| format!(
+                        "{} at {} where the rest suggests {}",
+                        part.what,
+                        deviations(part.observed),
+                        deviations(part.expected)
+                    )),
+                ),
+            }
+        }
         Fact::Surge { feature, users, factor, is_share } => {
             let level = if *is_share { percent(*factor) } else { format!("{factor:.1} times the usual") };
             Said {
@@ -354,6 +409,11 @@ fn say_new(k: ValueKind, values: &[crate::detectors::fact::NewValue], expected: 
         high: expected,
         sentence: format!("From {} UTC: {} {}{more}, {org}.", clock(first), kind(k, values.len() > 1), list(&shown)),
     }
+}
+
+/// A number of standard deviations.
+fn deviations(x: f64) -> String {
+    format!("{x:.1}").replace("-0.0", "0.0")
 }
 
 fn capital(text: &str) -> String {

@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sentence::{Said, say};
-use super::words::{kind, list, name, number, percent};
+use super::words::{brief, kind, list, name, number, percent};
 use crate::anomaly::{Anomaly, Category, Evidence, Severity, Status, SubjectType, anomaly_key};
 use crate::baseline::org::OrgState;
 use crate::date::MS_PER_DAY;
+use crate::detectors::fact::CombinationPart;
 use crate::detectors::night::{RawSubject, slots_of};
 use crate::detectors::{Campaign, Fact, Slot};
 use crate::features::catalog::{Family, app_day, ip_day, org_day, user_day};
 use crate::fusion::combine;
+use crate::fusion::compound::Combination;
 use crate::fusion::night::Fused;
 use crate::tables::{DayTables, ValueKind, ValueRow};
 
 /// Pieces of evidence kept per anomaly.
-const MAX_EVIDENCE: usize = 12;
+const MAX_EVIDENCE: usize = 16;
 /// Users listed per anomaly.
 const MAX_USERS: usize = 100;
 /// Request ids listed per anomaly.
@@ -36,27 +38,35 @@ pub struct Told<'a> {
     pub fused: &'a Fused,
     /// The facts behind it, with their slots.
     pub facts: Vec<(usize, Fact)>,
+    /// What its slots say together, if anything looked at that.
+    pub combination: Option<Combination>,
     /// The night's flood of failed log-ins, if any.
     pub campaign: &'a Campaign,
 }
 
-/// The family with the largest share of the fused evidence.
+/// The family with the largest share of the fused evidence. A combination is the reason only where none of its parts is
+/// nearly as odd: people look for the part first, and one that stands out every night must stay one case.
 pub fn top_family(families: &[f64; 6]) -> Family {
-    let best = (0..6).min_by(|&a, &b| families[a].total_cmp(&families[b])).unwrap_or(0);
-    Family::ALL[best]
+    const NEARLY: f64 = 10.0;
+    let p = |f: Family| if f == Family::Geometry { NEARLY * families[f as usize] } else { families[f as usize] };
+    Family::ALL.into_iter().min_by(|a, b| p(*a).total_cmp(&p(*b))).unwrap_or(Family::Count)
 }
 
-/// Category of the strongest evidence.
-pub fn category(subject: SubjectType, silent: bool, fused: &Fused) -> Category {
+/// Category of the strongest evidence; of a combination, that of the part which stands out most.
+pub fn category(subject: SubjectType, silent: bool, fused: &Fused, combination: Option<&Combination>) -> Category {
     let slots = slots_of(subject, silent);
     let top = top_family(&fused.families);
+    if let (Family::Geometry, Some(part)) = (top, combination.and_then(|c| c.parts.first())) {
+        return slots[part.0].category;
+    }
     let best =
         (0..slots.len()).filter(|&j| slots[j].family == top).min_by(|&a, &b| fused.slots[a].total_cmp(&fused.slots[b]));
     best.map_or(Category::Behavioral, |j| slots[j].category)
 }
 
 fn evidence(slots: &[Slot], told: &Told<'_>) -> Vec<(Evidence, Fact)> {
-    let present: Vec<Family> = Family::ALL.into_iter().filter(|f| slots.iter().any(|s| s.family == *f)).collect();
+    let has = |f: Family| (f == Family::Geometry && told.combination.is_some()) || slots.iter().any(|s| s.family == f);
+    let present: Vec<Family> = Family::ALL.into_iter().filter(|f| has(*f)).collect();
     let family_weight = |f: Family| 1.0 / told.fused.families[f as usize];
     let all_families: f64 = present.iter().map(|f| family_weight(*f)).sum();
     // A family's share is spread over its slots by 1/p: both steps are harmonic means, for which this is exact.
@@ -96,7 +106,53 @@ fn evidence(slots: &[Slot], told: &Told<'_>) -> Vec<(Evidence, Fact)> {
         }
     }
     said.truncate(MAX_EVIDENCE);
+    if let Some(found) = combined(slots, told, family_weight(Family::Geometry) / all_families) {
+        // The parts are told before the whole, unless the whole is the reason.
+        let first = top_family(&told.fused.families) == Family::Geometry;
+        said.truncate(MAX_EVIDENCE - 1);
+        said.insert(if first { 0 } else { said.len() }, found);
+    }
     said
+}
+
+/// The evidence of the family geometry, if it finds anything.
+fn combined(slots: &[Slot], told: &Told<'_>, contribution: f64) -> Option<(Evidence, Fact)> {
+    const PARTS: usize = 3;
+    const STANDS_OUT: f64 = 1.0;
+    const AGREES: f64 = 0.05;
+    let combination = told.combination.as_ref()?;
+    let p = told.fused.families[Family::Geometry as usize];
+    let parts: Vec<CombinationPart> = combination
+        .parts
+        .iter()
+        .filter(|part| part.3 > STANDS_OUT)
+        .take(PARTS)
+        .map(|&(slot, observed, expected, _)| CombinationPart {
+            what: super::words::slot(&slots[slot].name),
+            observed,
+            expected,
+            nearest: combination.nearest.as_ref().map(|n| n[slot]),
+        })
+        .collect();
+    if p > AGREES || parts.is_empty() {
+        return None;
+    }
+    let agree = combination.members.iter().filter(|(_, p)| *p < AGREES).map(|(m, _)| m.name()).collect();
+    let fact = Fact::Combination { parts, agree, members: combination.members.len(), p };
+    let Said { feature, observed, expected, low, high, sentence } = say(&fact);
+    let evidence = Evidence {
+        family: Family::Geometry,
+        detector: "geometry/combination".into(),
+        feature,
+        observed,
+        expected,
+        low,
+        high,
+        p_value: p,
+        contribution,
+        sentence,
+    };
+    Some((evidence, fact))
 }
 
 /// The rows of the day's values that belong to the subject; of an organisation, those of the users its finding touches.
@@ -194,7 +250,7 @@ pub fn tell(told: &Told<'_>) -> Anomaly {
     let (day, subject) = (told.day, told.subject);
     let silent = subject.subject == SubjectType::UserDay && subject.row.is_none();
     let slots = slots_of(subject.subject, silent);
-    let category = category(subject.subject, silent, told.fused);
+    let category = category(subject.subject, silent, told.fused, told.combination.as_ref());
     let evidence = evidence(slots, told);
     let user_ids = users(told, evidence.first().map(|e| &e.1));
     let own = rows(told, &user_ids);
@@ -306,13 +362,6 @@ fn who(subject: &RawSubject, named: &str) -> String {
     }
 }
 
-/// A feature's meaning without its small print.
-fn brief(meaning: &str) -> &str {
-    // A colon within a time of day ends nothing.
-    let end = meaning.find(['(', ',']).into_iter().chain(meaning.find(": ")).min().unwrap_or(meaning.len());
-    meaning[..end].trim()
-}
-
 fn title(who: &str, category: Category, top: Option<&Fact>, silent: bool) -> String {
     if silent {
         return format!("{who}: silent where there is always activity");
@@ -356,9 +405,14 @@ fn title(who: &str, category: Category, top: Option<&Fact>, silent: bool) -> Str
         }
         Some(Fact::Rule { rule, .. }) => rule.clone(),
         Some(Fact::Session { feature, .. }) => format!("unusual session ({})", brief(feature.meaning)),
+        Some(Fact::WholeSession { .. }) => "unusual session as a whole".into(),
         Some(Fact::SharedIp { orgs, .. }) => format!("new address also seen in {} organisations", orgs.len()),
         Some(Fact::Silent { .. }) => "silent".into(),
         Some(Fact::Campaign { users, .. }) => format!("log-ins of {} users tried", number(*users as f64)),
+        Some(Fact::Combination { parts, .. }) => {
+            let what: Vec<String> = parts.iter().map(|part| part.what.clone()).collect();
+            format!("unusual combination of {}", list(&what))
+        }
         Some(Fact::Surge { feature, users, .. }) => {
             format!("{} moved for {} of users", brief(feature.meaning), percent(*users))
         }

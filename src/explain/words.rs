@@ -1,6 +1,7 @@
 //! Numbers, times and names in words. Names come from logs that attackers can write to: control and direction characters
 //! are made visible and long names are cut, so that a story cannot be forged by a client's name.
 
+use crate::features::catalog::{session, user_day};
 use crate::tables::ValueKind;
 
 /// Longest name that is shown whole, in characters.
@@ -51,6 +52,27 @@ pub fn percent(share: f64) -> String {
     } else {
         format!("{p:.0} %")
     }
+}
+
+/// What a detector's slot looks at: the meaning of its feature without the small print, else its name.
+pub fn slot(name: &str) -> String {
+    let (detector, feature) = name.split_once('/').unwrap_or(("", name));
+    let known =
+        user_day::FEATURES.iter().chain(session::FEATURES).find(|f| f.name == feature).map(|f| brief(f.meaning));
+    let plain = feature.replace(['_', '-'], " ");
+    match (detector, known) {
+        ("count" | "level" | "rate", Some(meaning)) => meaning.to_owned(),
+        ("session", Some(meaning)) => format!("a session's {meaning}"),
+        ("count" | "level" | "rate" | "", _) => plain,
+        _ => format!("{} {plain}", detector.replace('-', " ")),
+    }
+}
+
+/// A feature's meaning without its small print.
+pub fn brief(meaning: &str) -> &str {
+    // A colon within a time of day ends nothing.
+    let end = meaning.find(['(', ',']).into_iter().chain(meaning.find(": ")).min().unwrap_or(meaning.len());
+    meaning[..end].trim()
 }
 
 /// `HH:MM` UTC of a time in ms.

@@ -186,6 +186,18 @@ impl Calibrator {
         }
     }
 
+    /// As [`Self::p`], but where many calibration points share the least score, in the middle of their share: nothing odd is
+    /// then about 1/2, not 1.
+    pub fn mid_p(&self, score: f64) -> f64 {
+        match self {
+            Self::Empirical { scores, p, share, .. } if score <= scores[0] => {
+                f64::midpoint(1.0, p.get(1).copied().unwrap_or(*share))
+            }
+            Self::Exponential { .. } if score <= 0.0 => 0.5,
+            _ => self.p(score),
+        }
+    }
+
     /// Flat numbers, for a model file.
     pub fn to_numbers(&self) -> Vec<f64> {
         match self {

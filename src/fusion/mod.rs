@@ -2,5 +2,6 @@
 
 pub mod calibrate;
 pub mod combine;
+pub mod compound;
 pub mod night;
 pub mod rank;

@@ -1,6 +1,6 @@
 //! The chain from raw scores to one p-value per subject, and how it is fitted on held-out nights:
 //! slot → conformal p → harmonic mean in the family → conformal p → weighted harmonic mean over families → conformal p →
-//! second stage of the user → conformal p. Each step is recalibrated on the same held-out nights, which removes what the
+//! second stage of the user → conformal p. The family geometry looks at the p-values of all slots together ([`Compound`]). Each step is recalibrated on the same held-out nights, which removes what the
 //! dependence between detectors would otherwise add to the false alarms; steps are cross-fitted over blocks of nights.
 
 use std::collections::BTreeMap;
@@ -9,11 +9,14 @@ use rayon::prelude::*;
 
 use super::calibrate::{COMBINED, Calibrator, FINAL, RAW, TailPrior};
 use super::combine::{harmonic_mean, second_stage};
+use super::compound::{Combination, Compound, normal_score};
 use crate::anomaly::SubjectType;
 use crate::config::Settings;
 use crate::detectors::Slot;
+use crate::detectors::geometry::matrix::Matrix;
 use crate::detectors::night::slots_of;
 use crate::features::catalog::Family;
+use crate::seed::Seed;
 
 /// What a subject is calibrated with: its type, silent or not, and its stratum of activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,8 +74,17 @@ pub struct Fused {
 struct Chain {
     slots: Vec<Calibrator>,
     families: Vec<Calibrator>,
+    /// Combinations of slots, where there were enough subjects to learn them from.
+    compound: Option<Compound>,
     fused: Calibrator,
     last: Calibrator,
+}
+
+impl Chain {
+    /// Normal scores of a subject's slots.
+    fn normal_scores(&self, scores: &[f32]) -> Vec<f64> {
+        self.slots.iter().zip(scores).map(|(c, s)| normal_score(c.mid_p(f64::from(*s)))).collect()
+    }
 }
 
 /// Blocks of nights for cross-fitting.
@@ -86,20 +98,23 @@ struct Crossed {
     all: Calibrator,
     /// p-values of the subjects, each from the other blocks.
     p: Vec<f64>,
+    /// Normal scores of the subjects, likewise.
+    z: Vec<f64>,
 }
 
 impl Crossed {
     fn fit(scores: &[f64], folds: &[usize], tail_quantile: f64, prior: TailPrior) -> Self {
         let all = Calibrator::fit(scores.to_vec(), tail_quantile, prior);
-        let mut p = vec![1.0; scores.len()];
+        let (mut p, mut z) = (vec![1.0; scores.len()], vec![0.0; scores.len()]);
         for fold in 0..FOLDS {
             let others = scores.iter().zip(folds).filter(|(_, f)| **f != fold).map(|(s, _)| *s).collect();
             let calibrator = Calibrator::fit(others, tail_quantile, prior);
-            for ((p, score), _) in p.iter_mut().zip(scores).zip(folds).filter(|(_, f)| **f == fold) {
-                *p = calibrator.p(*score);
+            for (i, score) in scores.iter().enumerate().filter(|(i, _)| folds[*i] == fold) {
+                p[i] = calibrator.p(*score);
+                z[i] = normal_score(calibrator.mid_p(*score));
             }
         }
-        Self { all, p }
+        Self { all, p, z }
     }
 }
 
@@ -123,10 +138,12 @@ fn weight(settings: &Settings, family: Family) -> f64 {
     }
 }
 
-fn family_ps(slots: &[Slot], p: &[f64], families: Option<&[Calibrator]>) -> [f64; 6] {
+/// p-values of the families; that of geometry joins what sees the slots together to its own slots.
+fn family_ps(slots: &[Slot], p: &[f64], compound: Option<f64>, families: Option<&[Calibrator]>) -> [f64; 6] {
     std::array::from_fn(|i| {
         let of_family = slots.iter().zip(p).filter(|(s, _)| s.family == Family::ALL[i]).map(|(_, p)| (1.0, *p));
-        let p = harmonic_mean(of_family);
+        let whole = compound.filter(|_| Family::ALL[i] == Family::Geometry).map(|p| (1.0, p));
+        let p = harmonic_mean(of_family.chain(whole));
         families.map_or(p, |f| f[i].p(-p.ln()))
     })
 }
@@ -144,7 +161,7 @@ fn fuse(slots: &[Slot], families: &[f64; 6], settings: &Settings) -> f64 {
 impl Calibration {
     /// Fits to the subjects of held-out nights, in chronological order. Returns the calibration and, per sample, −ln p
     /// before the second stage (what a user's history is made of).
-    pub fn fit(samples: &[Sample], histories: usize, settings: &Settings) -> (Self, Vec<f64>) {
+    pub fn fit(samples: &[Sample], histories: usize, settings: &Settings, seed: Seed) -> (Self, Vec<f64>) {
         let mut activity: Vec<f64> =
             samples.iter().filter(|s| s.subject == SubjectType::UserDay && !s.silent).map(|s| s.activity).collect();
         activity.sort_unstable_by(f64::total_cmp);
@@ -172,11 +189,18 @@ impl Calibration {
                     )
                 })
                 .collect();
+            let compound = if class.subject == SubjectType::UserDay && !class.silent {
+                let z = (0..members.len()).flat_map(|k| crossed.iter().map(move |c| c.z[k])).collect();
+                let fitted = Compound::fit(&Matrix::new(members.len(), slots.len(), z), &folds, settings, seed);
+                fitted.map(|(compound, statistic)| (compound, Crossed::fit(&statistic, &folds, q, COMBINED)))
+            } else {
+                None
+            };
             let raw: Vec<[f64; 6]> = (0..members.len())
                 .into_par_iter()
                 .map(|k| {
                     let p: Vec<f64> = crossed.iter().map(|c| c.p[k]).collect();
-                    family_ps(slots, &p, None)
+                    family_ps(slots, &p, compound.as_ref().map(|(_, whole)| whole.p[k]), None)
                 })
                 .collect();
             let families: Vec<Crossed> = (0..6)
@@ -192,6 +216,7 @@ impl Calibration {
             let chain = Chain {
                 slots: crossed.into_iter().map(|c| c.all).collect(),
                 families: families.into_iter().map(|c| c.all).collect(),
+                compound: compound.map(|c| c.0),
                 fused: fused.all,
                 last: Calibrator::Exponential { mean: 1.0, unseen: 0.0 },
             };
@@ -235,13 +260,20 @@ impl Calibration {
         let chain = self.chains.get(&class);
         let slot_p: Vec<f64> =
             scores.iter().enumerate().map(|(j, s)| chain.map_or(&fallback, |c| &c.slots[j]).p(f64::from(*s))).collect();
-        let families = family_ps(slots, &slot_p, chain.map(|c| c.families.as_slice()));
+        let whole = chain.and_then(|c| c.compound.as_ref().map(|compound| compound.p(&c.normal_scores(scores))));
+        let families = family_ps(slots, &slot_p, whole, chain.map(|c| c.families.as_slice()));
         let t = -fuse(slots, &families, settings).ln();
         let fused = chain.map_or(&fallback, |c| &c.fused).p(t);
         let v = -fused.ln();
         let staged = if class.subject == SubjectType::UserDay { second_stage(v, history.0, history.1) } else { v };
         let p = chain.map_or(&fallback, |c| &c.last).p(staged);
         Fused { slots: slot_p, families, fused, statistic: t, p }
+    }
+
+    /// What the family geometry says about a subject, if it looks at its class.
+    pub fn combination(&self, class: Class, scores: &[f32]) -> Option<Combination> {
+        let chain = self.chains.get(&class)?;
+        chain.compound.as_ref().map(|c| c.explain(&chain.normal_scores(scores)))
     }
 
     /// Named arrays of numbers, for a model file.
@@ -254,6 +286,9 @@ impl Calibration {
             }
             for (family, c) in Family::ALL.into_iter().zip(&chain.families) {
                 out.push((format!("calibration/{name}/family/{family}"), c.to_numbers()));
+            }
+            if let Some(compound) = &chain.compound {
+                out.extend(compound.to_arrays(&format!("calibration/{name}/geometry")));
             }
             out.push((format!("calibration/{name}/fused"), chain.fused.to_numbers()));
             out.push((format!("calibration/{name}/final"), chain.last.to_numbers()));
@@ -277,7 +312,9 @@ impl Calibration {
                     if !arrays.contains_key(format!("calibration/{name}/fused").as_str()) {
                         continue;
                     }
-                    let slots = slots_of(subject, silent)
+                    let slots = slots_of(subject, silent);
+                    let compound = Compound::from_arrays(arrays, &format!("calibration/{name}/geometry"), slots.len())?;
+                    let slots = slots
                         .iter()
                         .map(|s| read(format!("calibration/{name}/slot/{}", s.name)))
                         .collect::<Result<_, _>>()?;
@@ -287,7 +324,7 @@ impl Calibration {
                         .collect::<Result<_, _>>()?;
                     let fused = read(format!("calibration/{name}/fused"))?;
                     let last = read(format!("calibration/{name}/final"))?;
-                    out.chains.insert(class, Chain { slots, families, fused, last });
+                    out.chains.insert(class, Chain { slots, families, compound, fused, last });
                 }
             }
         }

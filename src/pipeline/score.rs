@@ -46,7 +46,7 @@ struct KeptHeader {
 pub struct Scorer<'a> {
     days: &'a dyn Days,
     pub(super) settings: Settings,
-    calibration: Calibration,
+    pub(super) calibration: Calibration,
     pub(super) engine: Engine,
     pub(super) model_digest: String,
     /// The model's baseline, for a range that leaves the training window.

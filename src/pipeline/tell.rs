@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::events_of;
 use super::score::{Night, ScoredOrg, Scorer};
-use crate::anomaly::NightSummary;
+use crate::anomaly::{NightSummary, SubjectType};
 use crate::baseline::org::OrgState;
 use crate::detectors::night::{facts, shared_new_ips};
 use crate::explain::story::{Told, tell};
@@ -34,7 +34,11 @@ impl Scorer<'_> {
                 let (subject, fused) = (&s.raw.subjects[i], &s.fused[i]);
                 let state = state_of(day);
                 let facts = facts(day, state, &s.raw, subject, &shared, &self.settings);
-                let mut anomaly = tell(&Told { day, state, subject, fused, facts, campaign: &s.raw.campaign });
+                let silent = subject.subject == SubjectType::UserDay && subject.row.is_none();
+                let class = self.calibration.class(subject.subject, silent, subject.activity);
+                let combination = self.calibration.combination(class, &subject.scores);
+                let campaign = &s.raw.campaign;
+                let mut anomaly = tell(&Told { day, state, subject, fused, facts, combination, campaign });
                 anomaly.rank = d.rank;
                 anomaly.reported = d.reported;
                 anomaly.q_value = d.q;

@@ -9,10 +9,12 @@ use super::{Days, Night, Scorer, train};
 use crate::anomaly::Status;
 use crate::config::Settings;
 use crate::date::Date;
+use crate::detectors::night::facts;
 use crate::enrich::Place;
 use crate::error::{Error, Kind, Result};
 use crate::events::action::Action;
 use crate::events::batch::{Events, Field};
+use crate::explain::sentence::say;
 use crate::features::{Options, compute};
 use crate::seed::Seed;
 use crate::tables::DayTables;
@@ -146,7 +148,7 @@ fn memory(odd: Odd, since: i32, days: i32) -> Memory {
 fn run(days: &Memory, wanted: &[i32]) -> Vec<Night> {
     let settings = Settings::default();
     let until = Date(FIRST + 34);
-    let trained = train(days, Some(until), &settings, &mut |_, _, _| {}).unwrap();
+    let trained = train(days, Some(until), &settings, Seed(0), &mut |_, _, _| {}).unwrap();
     let arrays = trained.arrays.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
     let from = Date(FIRST + wanted[0]);
     let mut scorer = Scorer::new(days, &arrays, &trained.records, trained.window, "model", settings, from).unwrap();
@@ -157,7 +159,7 @@ fn run(days: &Memory, wanted: &[i32]) -> Vec<Night> {
 fn a_date_before_all_training_is_an_error_that_says_so() {
     let days = memory(Odd::Nothing, 0, DAYS);
     let settings = Settings::default();
-    let mut trained = train(&days, Some(Date(FIRST + 34)), &settings, &mut |_, _, _| {}).unwrap();
+    let mut trained = train(&days, Some(Date(FIRST + 34)), &settings, Seed(0), &mut |_, _, _| {}).unwrap();
     trained.window.0 = Date(FIRST + 5);
     let arrays = trained.arrays.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
     let error =
@@ -233,7 +235,7 @@ fn a_night_does_not_depend_on_later_days_on_kept_nights_or_on_threads() {
 fn equal_training_gives_equal_numbers_at_any_thread_count() {
     let days = memory(Odd::Nothing, 0, 30);
     let fit = || {
-        let t = train(&days, None, &Settings::default(), &mut |_, _, _| {}).unwrap();
+        let t = train(&days, None, &Settings::default(), Seed(0), &mut |_, _, _| {}).unwrap();
         (t.arrays, t.records, t.input_digest)
     };
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
@@ -243,7 +245,37 @@ fn equal_training_gives_equal_numbers_at_any_thread_count() {
 #[test]
 fn too_short_a_history_is_an_error_that_says_so() {
     let days = memory(Odd::Nothing, 0, 3);
-    let error = train(&days, None, &Settings::default(), &mut |_, _, _| {}).unwrap_err();
+    let error = train(&days, None, &Settings::default(), Seed(0), &mut |_, _, _| {}).unwrap_err();
     assert_eq!(error.kind(), Kind::NoData);
     assert!(error.to_string().contains("found 3"), "{error}");
+}
+
+#[test]
+fn without_its_reasons_an_alert_is_an_ordinary_day() {
+    let settings = Settings::default();
+    for odd in [Odd::Country, Odd::Objects, Odd::Hours, Odd::Imitation] {
+        let days = memory(odd, 35, 36);
+        let trained = train(&days, Some(Date(FIRST + 34)), &settings, Seed(0), &mut |_, _, _| {}).unwrap();
+        let arrays = trained.arrays.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
+        let date = Date(FIRST + 35);
+        let scorer =
+            Scorer::new(&days, &arrays, &trained.records, trained.window, "model", settings.clone(), date).unwrap();
+        let table = days.load("org", date).unwrap();
+        let raw = scorer.engine.evaluate(std::slice::from_ref(&table), &settings).remove(0);
+        let subject = raw.subjects.iter().find(|s| s.id == "user03").unwrap();
+        let class = scorer.calibration.class(subject.subject, false, subject.activity);
+        let history = scorer.engine.orgs["org"].users["user03"].second_stage();
+        let p = |scores: &[f32]| scorer.calibration.apply(class, scores, history, &settings).p;
+        assert!(p(&subject.scores) < 1e-3);
+        let told = &run(&days, &[35])[0].anomalies[0];
+        // Every slot whose fact is told, also where two say the same.
+        let told_of: Vec<usize> = facts(&table, &scorer.engine.orgs["org"], &raw, subject, &BTreeMap::new(), &settings)
+            .into_iter()
+            .filter(|(_, fact)| told.evidence.iter().any(|e| e.sentence == say(fact).sentence))
+            .map(|(slot, _)| slot)
+            .collect();
+        let mut without = subject.scores.clone();
+        told_of.iter().for_each(|slot| without[*slot] = 0.0);
+        assert!(p(&without) > 0.05, "{}: {}", told.title, p(&without));
+    }
 }

@@ -6,12 +6,14 @@ use super::{Days, Engine, Progress, calendar, events_of, load_all};
 use crate::anomaly::{Status, SubjectType};
 use crate::baseline::records;
 use crate::config::Settings;
+use crate::config::settings::Fusion;
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
 use crate::explain::story::top_family;
 use crate::fusion::night::{Calibration, Sample};
 use crate::fusion::rank::{Candidate, Cases, rank};
 use crate::models::Record;
+use crate::seed::Seed;
 
 /// What training made.
 #[derive(Debug)]
@@ -40,7 +42,13 @@ pub struct Trained {
 
 /// Learns normal behaviour and calibrates on the last nights. Needs at least 4 days; says so in the notes when there is
 /// less than it wants.
-pub fn train(days: &dyn Days, until: Option<Date>, settings: &Settings, progress: Progress<'_>) -> Result<Trained> {
+pub fn train(
+    days: &dyn Days,
+    until: Option<Date>,
+    settings: &Settings,
+    seed: Seed,
+    progress: Progress<'_>,
+) -> Result<Trained> {
     let calendar = calendar(days, until)?;
     let (Some(&first_day), Some(&last)) = (calendar.keys().next(), calendar.keys().next_back()) else {
         return Err(Error::new(Kind::NoData, "no day to train on: the input is empty or every day lies after --until"));
@@ -83,12 +91,14 @@ pub fn train(days: &dyn Days, until: Option<Date>, settings: &Settings, progress
         calendar.iter().skip(calibrate_from).map(|(d, orgs)| (*d, orgs.as_slice())).collect();
     let first = HeldOut::collect(days, taught.clone(), &held_out, settings, &BTreeSet::new())?;
     progress("train", (calibrate_from + nights / 2) as u64, calendar.len() as u64);
-    let odd = first.odd(&Calibration::fit(&first.samples, first.histories, settings).0, settings);
+    // Combinations, the costliest part, are left to the second time.
+    let parts = Settings { fusion: Fusion { geometry: 0.0, ..settings.fusion.clone() }, ..settings.clone() };
+    let odd = first.odd(&Calibration::fit(&first.samples, first.histories, &parts, seed).0, settings);
     let mut second = HeldOut::collect(days, taught, &held_out, settings, &odd)?;
     events += second.events;
     user_days += second.user_days;
     progress("calibrate", calendar.len() as u64, calendar.len() as u64);
-    let (calibration, minus_ln_p) = Calibration::fit(&second.samples, second.histories, settings);
+    let (calibration, minus_ln_p) = Calibration::fit(&second.samples, second.histories, settings, seed);
     let mut hits = [0.0; 2];
     let mut scored = 0.0;
     for ((sample, (date, org, id)), v) in second.samples.iter().zip(&second.of).zip(&minus_ln_p) {

@@ -132,12 +132,12 @@ mod tests {
     #[test]
     fn trees_of_the_crate_score_here_as_they_do_there() {
         let data = rows();
-        let options = Options { trees: 40, sample: 128, level: 1 };
+        let options = Options { trees: 200, sample: 128, level: 1 };
         let array: Vec<[f64; 4]> = (0..data.rows).map(|r| std::array::from_fn(|c| data.row(r)[c])).collect();
-        let theirs = ForestOptions { n_trees: 40, sample_size: 128, max_tree_depth: None, extension_level: 1 };
+        let theirs = ForestOptions { n_trees: 200, sample_size: 128, max_tree_depth: None, extension_level: 1 };
         let forest: Theirs<f64, 4> = Theirs::from_slice(&array, &theirs).unwrap();
         let dump: Dump = serde_json::from_value(serde_json::to_value(&forest).unwrap()).unwrap();
-        assert_eq!(dump.trees.len(), 40);
+        assert_eq!(dump.trees.len(), 200);
         let taken = fit(&data, options).unwrap();
         assert!(taken.is_sound());
         // Another forest of the same crate: no two are equal, all agree.

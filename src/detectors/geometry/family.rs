@@ -7,6 +7,7 @@
 
 use rand::seq::SliceRandom;
 
+use super::gaussian::BULK;
 use super::matrix::{Matrix, Scaler};
 pub use super::members::NamedArray;
 use super::members::{Arrays, Bounds, MOST_WEIGHT, Member, Members, top_half};
@@ -65,9 +66,15 @@ impl Family {
             ));
         }
         let counting: Vec<Member> = settings.members.iter().filter_map(|n| Member::from_name(n)).collect();
-        let wants = |m: &Member| *m != Member::Autoencoder || settings.autoencoder;
+        let wants = |m: &Member| *m != Member::Autoencoder || settings.autoencoder || counting.contains(m);
         let wanted: Vec<Member> = Member::ALL.into_iter().filter(wants).collect();
-        let bounds = Bounds { references: settings.references as usize, trim: settings.trim };
+        let bounds = Bounds {
+            references: settings.references as usize,
+            trim: settings.trim,
+            bulk: BULK,
+            ridge: 0.0,
+            trees: settings.trees as usize,
+        };
         let fit = |rows: &Matrix| Members::fit(rows, &wanted, bounds, settings, seed);
         let (members, raw_scores) = if raw.rows <= CROSSED {
             let rows = scaler.apply(raw);

@@ -24,8 +24,8 @@ pub struct Gaussian {
 /// Steps that concentrate the covariance on the bulk; more change nothing that matters.
 const STEPS: usize = 6;
 
-/// Share of the rows that the bulk is.
-const BULK: f64 = 0.75;
+/// Share of the rows that the bulk of a table is.
+pub const BULK: f64 = 0.75;
 
 impl Gaussian {
     /// Mean and shrunk covariance of at least one row.
@@ -49,9 +49,9 @@ impl Gaussian {
         }
     }
 
-    /// The robust one: of the bulk of the rows.
-    pub fn robust(rows: &Matrix) -> Self {
-        let bulk = ((rows.rows as f64 * BULK) as usize).max(1);
+    /// The robust one: of the `bulk` of the rows, a share above 0. With all of them there is nothing to concentrate.
+    pub fn robust(rows: &Matrix, bulk: f64) -> Self {
+        let bulk = ((rows.rows as f64 * bulk) as usize).clamp(1, rows.rows);
         // The first bulk: nearest to the median in every column.
         let medians: Vec<f64> = (0..rows.cols)
             .map(|c| {
@@ -93,6 +93,28 @@ impl Gaussian {
     /// Mahalanobis distance of each row.
     pub fn score(&self, rows: &Matrix) -> Vec<f64> {
         self.squared_distances(rows).into_iter().map(f64::sqrt).collect()
+    }
+
+    /// The same shape around the same centre with `ridge` added to every variance.
+    #[must_use]
+    pub fn widened(&self, ridge: f64) -> Self {
+        let mut covariance = self.factor.lower.dot(&self.factor.lower.t());
+        covariance.diag_mut().iter_mut().for_each(|x| *x += ridge);
+        Self::with(self.mean.clone(), covariance)
+    }
+
+    /// What each value of a row would be expected to be given all the others, and its deviation from that in conditional
+    /// standard deviations: (Px)ⱼ / √Pⱼⱼ with the precision matrix P.
+    pub fn conditional(&self, row: &[f64]) -> Vec<(f64, f64)> {
+        let precision = self.factor.inverse();
+        let x: Vec<f64> = row.iter().zip(&self.mean).map(|(x, m)| x - m).collect();
+        (0..x.len())
+            .map(|j| {
+                let px: f64 = precision.row(j).iter().zip(&x).map(|(p, x)| p * x).sum();
+                let pjj = precision[(j, j)];
+                (row[j] - px / pjj, px / pjj.sqrt())
+            })
+            .collect()
     }
 
     /// Logarithm of the density at each row.
@@ -293,7 +315,7 @@ mod tests {
         let mut values = normals(1_000, 3, 1);
         values[..600].iter_mut().for_each(|x| *x = 8.0 + *x * 0.1);
         let rows = Matrix::new(1_000, 3, values);
-        let g = Gaussian::robust(&rows);
+        let g = Gaussian::robust(&rows, BULK);
         assert!(g.mean.iter().all(|m| m.abs() < 0.2), "{:?}", g.mean);
         let d = g.score(&rows);
         assert!(d[..200].iter().all(|d| *d > 8.0));
@@ -303,9 +325,20 @@ mod tests {
     fn a_broken_correlation_is_far_though_each_value_is_ordinary() {
         let z = normals(2_000, 2, 2);
         let values = z.chunks(2).flat_map(|z| [z[0], z[0] + 0.1 * z[1]]).collect();
-        let g = Gaussian::robust(&Matrix::new(2_000, 2, values));
+        let g = Gaussian::robust(&Matrix::new(2_000, 2, values), BULK);
         let d = g.score(&Matrix::new(2, 2, vec![1.0, 1.0, 1.0, -1.0]));
         assert!(d[1] > 5.0 * d[0], "{d:?}");
+    }
+
+    #[test]
+    fn what_breaks_a_correlation_is_unusual_given_the_rest() {
+        let z = normals(5_000, 3, 6);
+        let values = z.chunks(3).flat_map(|z| [z[0], z[0] + 0.2 * z[1], z[2]]).collect();
+        let g = Gaussian::robust(&Matrix::new(5_000, 3, values), 1.0);
+        let of = g.conditional(&[1.0, -1.0, 0.5]);
+        assert!(of[1].1 < -8.0 && of[2].1.abs() < 1.0, "{of:?}");
+        // b = a + 0.2 e, so that b is expected to be a.
+        assert!((of[1].0 - 1.0).abs() < 0.1, "{of:?}");
     }
 
     #[test]
@@ -337,7 +370,7 @@ mod tests {
             Matrix::new(50, 2, vec![2.0; 100]),
             Matrix::new(20, 90, normals(20, 90, 4)),
         ] {
-            assert!(Gaussian::robust(&rows).score(&rows).iter().all(|d| d.is_finite()));
+            assert!(Gaussian::robust(&rows, BULK).score(&rows).iter().all(|d| d.is_finite()));
             assert!(Mixture::fit(&rows, Seed(1)).score(&rows).iter().all(|d| d.is_finite()));
         }
     }

@@ -139,6 +139,13 @@ impl Cholesky {
         Some(Self { lower: a })
     }
 
+    /// L from its numbers, row by row; `None` unless they make a lower triangle with a positive diagonal.
+    pub fn from_numbers(numbers: &[f64], n: usize) -> Option<Self> {
+        let lower = Array2::from_shape_vec((n, n), numbers.to_vec()).ok()?;
+        let triangular = lower.indexed_iter().all(|((i, j), x)| if i == j { *x > 0.0 } else { i > j || *x == 0.0 });
+        triangular.then_some(Self { lower })
+    }
+
     /// Puts L⁻¹x in the place of every row x.
     pub fn whiten(&self, mut rows: ArrayViewMut2<'_, f64>) {
         let n = self.lower.nrows();

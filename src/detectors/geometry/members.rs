@@ -114,6 +114,12 @@ pub struct Bounds {
     pub references: usize,
     /// Share of the oddest of them that is left out.
     pub trim: f64,
+    /// Share of the rest that the shape for the Mahalanobis distance is taken from.
+    pub bulk: f64,
+    /// Added to its variances.
+    pub ridge: f64,
+    /// Trees of the forest.
+    pub trees: usize,
 }
 
 impl Members {
@@ -125,11 +131,8 @@ impl Members {
         settings: &Geometry,
         seed: Seed,
     ) -> Result<Self, String> {
-        let options = forest::Options {
-            trees: settings.trees as usize,
-            sample: settings.sample as usize,
-            level: settings.level as usize,
-        };
+        let options =
+            forest::Options { trees: bounds.trees, sample: settings.sample as usize, level: settings.level as usize };
         let forest = match settings.backend {
             ForestBackend::Quietwatch => Forest::fit(rows, options, seed),
             ForestBackend::ExtendedIsolationForest => backend::fit(rows, options)?,
@@ -140,7 +143,7 @@ impl Members {
             picked.sort_unstable();
         }
         let sample = rows.select(&picked);
-        let clean = sample.select(&ordinary(&sample, &forest, bounds.trim));
+        let clean = sample.select(&ordinary(&sample, &forest, bounds));
         let wants = |m: Member| wanted.contains(&m);
         let ((knn, mixture), ((dbscan, svm), mahalanobis)) = rayon::join(
             || {
@@ -154,7 +157,7 @@ impl Members {
                     wants(Member::Dbscan).then(|| Dbscan::fit(&clean)),
                     wants(Member::Svm).then(|| OneClassSvm::fit(&clean)),
                 );
-                (density, wants(Member::Mahalanobis).then(|| Gaussian::robust(&clean)))
+                (density, wants(Member::Mahalanobis).then(|| shape(&clean, bounds)))
             },
         );
         Ok(Self {
@@ -191,11 +194,6 @@ impl Members {
         #[cfg(feature = "neural")]
         put(Member::Autoencoder, self.autoencoder.as_ref().map(|m| m.score(rows)));
         out
-    }
-
-    /// The normal shape, if it was fitted: explanations condition on it.
-    pub fn shape(&self) -> Option<&Gaussian> {
-        self.mahalanobis.as_ref()
     }
 
     /// The references of nearest neighbours, if they were fitted.
@@ -310,15 +308,20 @@ impl Members {
     }
 }
 
+fn shape(rows: &Matrix, bounds: Bounds) -> Gaussian {
+    let shape = Gaussian::robust(rows, bounds.bulk);
+    if bounds.ridge > 0.0 { shape.widened(bounds.ridge) } else { shape }
+}
+
 /// The rows that are not among the oddest share by the mean of their ranks: forest, nearest neighbours, Mahalanobis.
-fn ordinary(sample: &Matrix, forest: &Forest, trim: f64) -> Vec<usize> {
+fn ordinary(sample: &Matrix, forest: &Forest, bounds: Bounds) -> Vec<usize> {
     let n = sample.rows;
-    let cut = ((n as f64 * trim) as usize).min(n.saturating_sub(1));
+    let cut = ((n as f64 * bounds.trim) as usize).min(n.saturating_sub(1));
     if cut == 0 {
         return (0..n).collect();
     }
     let judges: Vec<Vec<f64>> =
-        vec![forest.score(sample), Neighbours::fit(sample).score(sample, Some), Gaussian::robust(sample).score(sample)];
+        vec![forest.score(sample), Neighbours::fit(sample).score(sample, Some), shape(sample, bounds).score(sample)];
     let ranks: Vec<Vec<usize>> = judges
         .par_iter()
         .map(|scores| {
@@ -368,25 +371,18 @@ impl<'a> Reader<'a> {
 
     /// Rows of the family's width, at least one.
     fn matrix(&self, name: &str) -> Result<Matrix, String> {
-        match self.arrays.get(self.name(name).as_str()) {
-            Some(([rows, cols], values)) if *cols == self.cols && *rows > 0 && values.len() == rows * cols => {
-                Ok(Matrix::new(*rows, *cols, values.to_vec()))
-            }
-            _ => Err(self.name(name)),
-        }
+        let name = self.name(name);
+        let (_, values) = self.arrays.get(name.as_str()).ok_or_else(|| name.clone())?;
+        let whole = self.cols > 0 && !values.is_empty() && values.len().is_multiple_of(self.cols);
+        if whole { Ok(Matrix::new(values.len() / self.cols, self.cols, values.to_vec())) } else { Err(name) }
     }
 
     fn gaussian(&self, name: &str) -> Result<Gaussian, String> {
         let d = self.cols;
         let mean = self.numbers(&format!("{name}/mean"), d)?.to_vec();
         let name = format!("{name}/factor");
-        let lower = ndarray::Array2::from_shape_vec((d, d), self.numbers(&name, d * d)?.to_vec());
-        let lower = lower.map_err(|_| self.name(&name))?;
-        let triangular = lower.indexed_iter().all(|((i, j), x)| if i == j { *x > 0.0 } else { i > j || *x == 0.0 });
-        if !triangular {
-            return Err(self.name(&name));
-        }
-        Ok(Gaussian { mean, factor: Cholesky { lower } })
+        let factor = Cholesky::from_numbers(self.numbers(&name, d * d)?, d).ok_or_else(|| self.name(&name))?;
+        Ok(Gaussian { mean, factor })
     }
 
     fn forest(&self) -> Result<Forest, String> {
