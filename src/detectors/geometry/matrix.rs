@@ -69,10 +69,12 @@ impl Scaler {
             // A column that is constant but for its ends keeps them.
             let (low, high) = if low < high { (low, high) } else { (first, last) };
             let n = x.len() as f64;
-            // Halves first: the sum of two huge values must stay finite.
             let centre = x.iter().map(|v| v.clamp(low, high) / n).sum::<f64>();
-            let spread = x.iter().map(|v| ((v.clamp(low, high) - centre) / (high - low)).powi(2)).sum::<f64>() / n;
-            let scale = spread.sqrt() * (high - low);
+            // Half the range: that of huge values of either sign would overflow.
+            let half = high / 2.0 - low / 2.0;
+            let from_centre = |v: &f64| (v.clamp(low, high) / 2.0 - centre / 2.0) / half;
+            let spread = x.iter().map(|v| from_centre(v).powi(2)).sum::<f64>() / n;
+            let scale = spread.sqrt() * half;
             if !(scale > 0.0 && scale.is_finite() && centre.is_finite()) {
                 continue;
             }
@@ -91,7 +93,11 @@ impl Scaler {
             let x = raw.row(row);
             for (i, &column) in self.kept.iter().enumerate() {
                 let v = if x[column].is_finite() { x[column] } else { self.fill[i] };
-                values.push(((v - self.centre[i]) / self.scale[i]).clamp(-FARTHEST, FARTHEST));
+                let (centre, scale) = (self.centre[i], self.scale[i]);
+                let distance = v - centre;
+                // Of two huge values the difference overflows, that of their ratios to the scale does not.
+                let scaled = if distance.is_finite() { distance / scale } else { v / scale - centre / scale };
+                values.push(scaled.clamp(-FARTHEST, FARTHEST));
             }
         }
         Matrix::new(raw.rows, self.kept.len(), values)
@@ -131,6 +137,15 @@ mod tests {
         let m = scaler.apply(&raw);
         assert!(m.values.iter().all(|v| v.is_finite() && v.abs() <= FARTHEST));
         assert_eq!(m.row(3)[0], (2.0 - scaler.centre[0]) / scaler.scale[0], "the median stands in for a hole");
+    }
+
+    #[test]
+    fn the_largest_values_of_either_sign_are_scaled_like_small_ones() {
+        let small = Matrix::new(100, 1, (0..100).map(|i| f64::from(i % 10) - 4.5).collect());
+        let large = Matrix::new(100, 1, small.values.iter().map(|x| x * 3.9e307).collect());
+        let scaled = |m: &Matrix| Scaler::fit(m).apply(m).values;
+        assert_eq!(scaled(&small).len(), 100);
+        assert!(scaled(&small).iter().zip(scaled(&large)).all(|(a, b)| (a - b).abs() < 1e-9));
     }
 
     #[test]
