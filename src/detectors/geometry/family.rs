@@ -27,6 +27,9 @@ const CALIBRATING: usize = 20_000;
 /// Most rows that the forest draws its samples from.
 const FOREST_ROWS: usize = 100_000;
 
+/// More columns than this are a forgery: no memory holds a thousand rows of them.
+const MOST_COLS: f64 = 1e9;
+
 /// Where the tail begins.
 const TAIL: f64 = 0.95;
 
@@ -173,6 +176,11 @@ impl Family {
         self.fused.p(statistic) * (1.0 - room)
     }
 
+    /// Width of the raw rows it learned from, and of those it can score.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
     /// Columns, by their place in the raw rows, that did not vary in training and are not looked at.
     pub fn dropped(&self) -> Vec<usize> {
         (0..self.cols).filter(|c| !self.scaler.kept.contains(c)).collect()
@@ -201,7 +209,9 @@ impl Family {
     pub fn from_arrays(arrays: &Arrays<'_>) -> Result<Self, String> {
         let numbers = |name: &str| arrays.get(name).map(|(_, v)| *v).ok_or_else(|| name.to_owned());
         let (cols, least) = match numbers("geometry/cols")? {
-            [cols, least, n] if *cols >= 1.0 && cols.fract() == 0.0 && *n >= 1.0 => (*cols as usize, (*least, *n)),
+            [cols, least, n] if (1.0..=MOST_COLS).contains(cols) && cols.fract() == 0.0 && *n >= 1.0 => {
+                (*cols as usize, (*least, *n))
+            }
             _ => return Err("geometry/cols".into()),
         };
         let scaler = scaler(numbers("geometry/scaler")?, cols).ok_or("geometry/scaler")?;
@@ -218,7 +228,14 @@ impl Family {
                     _ => Err(name),
                 }
             })
-            .collect::<Result<Vec<_>, String>>()?;
+            .collect::<Result<Vec<(Member, Calibrator, f64)>, String>>()?;
+        // A member that calibrated and is not there would be left out of the sum without a word.
+        let absent = |m: &Member| calibrators.iter().all(|(present, ..)| present != m);
+        let named = |m: Member| format!("geometry/calibration/{}", m.name());
+        if let Some(name) = Member::ALL.into_iter().filter(absent).map(named).find(|n| arrays.contains_key(n.as_str()))
+        {
+            return Err(name);
+        }
         if calibrators.iter().map(|c| c.2).sum::<f64>() <= 0.0 {
             return Err("geometry/calibration".into());
         }

@@ -234,8 +234,8 @@ impl Forest {
             .collect()
     }
 
-    /// Whether the arrays make a forest: children behind their parents and within bounds, columns within the width,
-    /// every number finite. A model file is checked with this before it is used.
+    /// Whether the arrays make a forest: children behind their parents and within bounds, as many nodes as roots and children,
+    /// columns within the width, every number finite. A model file is checked with this before it is used.
     pub fn is_sound(&self) -> bool {
         let nodes = self.left.len();
         let lengths = nodes == self.right.len()
@@ -249,6 +249,7 @@ impl Forest {
             && self.normal.is_finite()
             && self.normal > 0.0
             && self.roots.iter().all(|r| (*r as usize) < nodes)
+            && nodes == self.roots.len() + 2 * self.left.iter().filter(|l| **l != 0).count()
             && (0..nodes).all(|n| {
                 let (l, r) = (self.left[n], self.right[n]);
                 (l == 0 && r == 0) || (child(n, l) && child(n, r))
@@ -420,9 +421,11 @@ mod tests {
         column.columns[0] = 99;
         let mut nan = sound.clone();
         nan.value[1] = f32::NAN;
-        let mut short = sound;
+        let mut short = sound.clone();
         short.weights.pop();
-        for forged in [circular, outside, column, nan, short] {
+        let mut fewer = sound;
+        fewer.roots.pop();
+        for forged in [circular, outside, column, nan, short, fewer] {
             assert!(!forged.is_sound());
         }
     }

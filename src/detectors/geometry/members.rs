@@ -258,16 +258,16 @@ impl Members {
     pub fn from_arrays(arrays: &Arrays<'_>, prefix: &str, cols: usize) -> Result<Self, String> {
         let read = Reader { arrays, prefix, cols };
         let mut out = Self::default();
-        if read.has("forest/shape") {
+        if read.has("forest") {
             out.forest = Some(read.forest()?);
         }
-        if read.has("dbscan/eps") {
+        if read.has("dbscan") {
             let cores = read.matrix("dbscan/cores")?;
             let clusters = read.whole("dbscan/clusters", cores.rows)?;
             let eps = read.positive("dbscan/eps")?;
             out.dbscan = Some(Dbscan::with(cores, clusters, eps));
         }
-        if read.has("svm/support") {
+        if read.has("svm") {
             let support = read.matrix("svm/support")?;
             let weights = read.numbers("svm/weights", support.rows)?.to_vec();
             let [rho, gamma] = read.numbers("svm/rho-gamma", 2)? else { return Err(read.name("svm/rho-gamma")) };
@@ -276,7 +276,7 @@ impl Members {
             }
             out.svm = Some(OneClassSvm::with(support, weights, *rho, *gamma));
         }
-        if read.has("knn/k") {
+        if read.has("knn") {
             let references = read.matrix("knn/references")?;
             let k = read.whole("knn/k", 2)?;
             let (few, many) = (k[0] as usize, k[1] as usize);
@@ -285,11 +285,14 @@ impl Members {
             }
             out.knn = Some(Neighbours::with(references, [few, many]));
         }
-        if read.has("mahalanobis/mean") {
+        if read.has("mahalanobis") {
             out.mahalanobis = Some(read.gaussian("mahalanobis")?);
         }
-        if let Some((_, weights)) = arrays.get(read.name("mixture/weights").as_str()) {
-            if weights.is_empty() || weights.iter().any(|w| !(0.0 < *w && *w <= 1.0)) {
+        if read.has("mixture") {
+            let name = read.name("mixture/weights");
+            let (_, weights) = arrays.get(name.as_str()).ok_or(name)?;
+            let whole = (weights.iter().sum::<f64>() - 1.0).abs() < 1e-6;
+            if !whole || weights.iter().any(|w| !(0.0 < *w && *w <= 1.0)) {
                 return Err(read.name("mixture/weights"));
             }
             let part = |(i, w): (usize, &f64)| Ok((*w, read.gaussian(&format!("mixture/{i}"))?));
@@ -301,7 +304,7 @@ impl Members {
             out.autoencoder = Some(found.ok_or_else(|| read.name("autoencoder"))?);
         }
         #[cfg(not(feature = "neural"))]
-        if read.has("autoencoder") {
+        if arrays.contains_key(read.name("autoencoder").as_str()) {
             return Err(format!("{} (this build has no feature `neural`)", read.name("autoencoder")));
         }
         Ok(out)
@@ -351,8 +354,10 @@ impl<'a> Reader<'a> {
         format!("{}/{name}", self.prefix)
     }
 
-    fn has(&self, name: &str) -> bool {
-        self.arrays.contains_key(self.name(name).as_str())
+    /// Whether there is any array of a member: then all of them have to be there.
+    fn has(&self, member: &str) -> bool {
+        let folder = self.name(member) + "/";
+        self.arrays.range(folder.as_str()..).next().is_some_and(|(name, _)| name.starts_with(&folder))
     }
 
     fn numbers(&self, name: &str, len: usize) -> Result<&'a [f64], String> {
