@@ -57,7 +57,12 @@ fn grow<const N: usize>(data: &Matrix, options: Options) -> Result<Forest, Strin
         extension_level: level,
     };
     let forest: Theirs<f64, N> = Theirs::from_slice(&rows, &theirs).map_err(|e| e.to_string())?;
-    let dump = serde_json::to_value(&forest).and_then(serde_json::from_value::<Dump>).map_err(|e| e.to_string())?;
+    taken(&forest, level).map_err(|e| e.to_string())
+}
+
+/// The crate's forest as ours.
+fn taken<const N: usize>(forest: &Theirs<f64, N>, level: usize) -> serde_json::Result<Forest> {
+    let dump: Dump = serde_json::from_value(serde_json::to_value(forest)?)?;
     let mut out = Forest {
         cols: N,
         width: level + 1,
@@ -132,17 +137,16 @@ mod tests {
     #[test]
     fn trees_of_the_crate_score_here_as_they_do_there() {
         let data = rows();
-        let options = Options { trees: 200, sample: 128, level: 1 };
         let array: Vec<[f64; 4]> = (0..data.rows).map(|r| std::array::from_fn(|c| data.row(r)[c])).collect();
-        let theirs = ForestOptions { n_trees: 200, sample_size: 128, max_tree_depth: None, extension_level: 1 };
-        let forest: Theirs<f64, 4> = Theirs::from_slice(&array, &theirs).unwrap();
-        let dump: Dump = serde_json::from_value(serde_json::to_value(&forest).unwrap()).unwrap();
-        assert_eq!(dump.trees.len(), 200);
-        let taken = fit(&data, options).unwrap();
-        assert!(taken.is_sound());
-        // Another forest of the same crate: no two are equal, all agree.
-        let there: Vec<f64> = array.iter().map(|x| forest.score(x)).collect();
-        assert!(correlation(&taken.score(&data), &there) > 0.95);
+        let options = ForestOptions { n_trees: 40, sample_size: 128, max_tree_depth: None, extension_level: 1 };
+        let theirs: Theirs<f64, 4> = Theirs::from_slice(&array, &options).unwrap();
+        let ours = taken(&theirs, 1).unwrap();
+        assert!(ours.is_sound() && ours.roots.len() == 40);
+        // The same trees. Single precision sends a row the other way now and then, and their harmonic numbers are approximate.
+        let there: Vec<f64> = array.iter().map(|x| theirs.score(x)).collect();
+        let here = ours.score(&data);
+        assert!(correlation(&here, &there) > 0.999, "{}", correlation(&here, &there));
+        assert!(here.iter().zip(&there).all(|(a, b)| (a - b).abs() < 0.02));
     }
 
     #[test]
