@@ -34,13 +34,13 @@ impl Matrix {
 }
 
 /// A rectangle of a matrix.
-fn part(m: ArrayView2<'_, f64>, rows: Range<usize>, cols: Range<usize>) -> ArrayView2<'_, f64> {
+pub fn part<T>(m: ArrayView2<'_, T>, rows: Range<usize>, cols: Range<usize>) -> ArrayView2<'_, T> {
     let m = m.split_at(Axis(0), rows.end).0.split_at(Axis(0), rows.start).1;
     m.split_at(Axis(1), cols.end).0.split_at(Axis(1), cols.start).1
 }
 
 /// A rectangle of a matrix, to be changed.
-fn part_mut(m: ArrayViewMut2<'_, f64>, rows: Range<usize>, cols: Range<usize>) -> ArrayViewMut2<'_, f64> {
+pub fn part_mut<T>(m: ArrayViewMut2<'_, T>, rows: Range<usize>, cols: Range<usize>) -> ArrayViewMut2<'_, T> {
     let m = m.split_at(Axis(0), rows.end).0.split_at(Axis(0), rows.start).1;
     m.split_at(Axis(1), cols.end).0.split_at(Axis(1), cols.start).1
 }
