@@ -577,3 +577,32 @@ fn hostile_keys_are_shown_and_steer_nothing() {
     }
     assert_eq!(texts(&scores(&test, "run"), "user"), hostile, "the file keeps them as they are");
 }
+
+/// The fixture was made by quietwatch 0.1.0: `train --table table.csv --key row --models models --name table
+/// --set geometry.trees=20 --seed 7`, and the numbers of its `scores.parquet` written down as JSON.
+#[test]
+fn a_model_of_an_earlier_engine_is_read_and_scores_as_it_did() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/table-model");
+    let test = CliTest::new();
+    for (path, file) in tree(&fixture) {
+        let to = test.path().join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, file).unwrap();
+    }
+    test.stdout(&["models", "verify", "--models", "models", "--name", "table"]);
+    let arguments = ["score", "--table", "table.csv", "--models", "models", "--name", "table", "--out", "run"];
+    assert_eq!(test.run(&arguments).code, 0);
+    let found = scores(&test, "run");
+    let expected: Value = serde_json::from_str(&fs::read_to_string(fixture.join("scores.json")).unwrap()).unwrap();
+    let expected = expected.as_object().unwrap();
+    let names: Vec<&str> = found.get_column_names().into_iter().map(|n| n.as_str()).collect();
+    assert_eq!(names[1..], expected.keys().map(String::as_str).collect::<Vec<_>>());
+    for (name, expected) in expected {
+        let expected: Vec<f64> = expected.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+        let found = numbers(&found, name);
+        assert_eq!(found.len(), expected.len(), "{name}");
+        for (row, (found, expected)) in found.into_iter().zip(expected).enumerate() {
+            assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1e-9), "{name} {row}: {found}, {expected}");
+        }
+    }
+}
