@@ -3,7 +3,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use quietwatch::detectors::geometry::dbscan::{Dbscan, cluster};
 use quietwatch::detectors::geometry::forest::{Forest, Options};
-use quietwatch::detectors::geometry::gaussian::{Gaussian, Mixture};
+use quietwatch::detectors::geometry::gaussian::{BULK, Gaussian, Mixture};
 use quietwatch::detectors::geometry::knn::Neighbours;
 use quietwatch::detectors::geometry::matrix::Matrix;
 use quietwatch::detectors::geometry::svm::OneClassSvm;
@@ -60,8 +60,8 @@ fn distance(c: &mut Criterion) {
     group.bench_function("knn score 10k x 32, 10k references", |b| b.iter(|| neighbours.score(&data, |_| None)));
     let clustered = Dbscan::fit(&rows(5_000));
     group.bench_function("dbscan score 10k x 32, 5k rows learned", |b| b.iter(|| clustered.score(&data)));
-    group.bench_function("mahalanobis fit 10k x 32", |b| b.iter(|| Gaussian::robust(&data)));
-    let shape = Gaussian::robust(&data);
+    group.bench_function("mahalanobis fit 10k x 32", |b| b.iter(|| Gaussian::robust(&data, BULK)));
+    let shape = Gaussian::robust(&data, BULK);
     group.bench_function("mahalanobis score 10k x 32", |b| b.iter(|| shape.score(&data)));
     group.bench_function("mixture fit 10k x 32", |b| b.iter(|| Mixture::fit(&data, Seed(7))));
     let mixture = Mixture::fit(&data, Seed(7));

@@ -138,7 +138,7 @@ fn weight(settings: &Settings, family: Family) -> f64 {
     }
 }
 
-/// p-values of the families; that of geometry joins what sees the slots together to its own slots.
+/// p-values of the families; that of geometry is of what sees the slots together.
 fn family_ps(slots: &[Slot], p: &[f64], compound: Option<f64>, families: Option<&[Calibrator]>) -> [f64; 6] {
     std::array::from_fn(|i| {
         let of_family = slots.iter().zip(p).filter(|(s, _)| s.family == Family::ALL[i]).map(|(_, p)| (1.0, *p));
@@ -148,12 +148,13 @@ fn family_ps(slots: &[Slot], p: &[f64], compound: Option<f64>, families: Option<
     })
 }
 
-fn fuse(slots: &[Slot], families: &[f64; 6], settings: &Settings) -> f64 {
+fn fuse(slots: &[Slot], families: &[f64; 6], whole: bool, settings: &Settings) -> f64 {
+    let speaks = |family| (whole && family == Family::Geometry) || slots.iter().any(|s| s.family == family);
     harmonic_mean(
         Family::ALL
             .into_iter()
             .zip(families)
-            .filter(|(family, _)| slots.iter().any(|s| s.family == *family))
+            .filter(|(family, _)| speaks(*family))
             .map(|(family, p)| (weight(settings, family), *p)),
     )
 }
@@ -207,7 +208,7 @@ impl Calibration {
                 .map(|f| Crossed::fit(&raw.iter().map(|p| -p[f].ln()).collect::<Vec<_>>(), &folds, q, COMBINED))
                 .collect();
             let statistic: Vec<f64> = (0..members.len())
-                .map(|k| -fuse(slots, &std::array::from_fn(|f| families[f].p[k]), settings).ln())
+                .map(|k| -fuse(slots, &std::array::from_fn(|f| families[f].p[k]), compound.is_some(), settings).ln())
                 .collect();
             let fused = Crossed::fit(&statistic, &folds, q, COMBINED);
             for (&i, p) in members.iter().zip(&fused.p) {
@@ -262,7 +263,7 @@ impl Calibration {
             scores.iter().enumerate().map(|(j, s)| chain.map_or(&fallback, |c| &c.slots[j]).p(f64::from(*s))).collect();
         let whole = chain.and_then(|c| c.compound.as_ref().map(|compound| compound.p(&c.normal_scores(scores))));
         let families = family_ps(slots, &slot_p, whole, chain.map(|c| c.families.as_slice()));
-        let t = -fuse(slots, &families, settings).ln();
+        let t = -fuse(slots, &families, whole.is_some(), settings).ln();
         let fused = chain.map_or(&fallback, |c| &c.fused).p(t);
         let v = -fused.ln();
         let staged = if class.subject == SubjectType::UserDay { second_stage(v, history.0, history.1) } else { v };

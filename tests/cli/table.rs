@@ -595,7 +595,7 @@ fn a_model_of_an_earlier_engine_is_read_and_scores_as_it_did() {
     let found = scores(&test, "run");
     let expected: Value = serde_json::from_str(&fs::read_to_string(fixture.join("scores.json")).unwrap()).unwrap();
     let expected = expected.as_object().unwrap();
-    let names: Vec<&str> = found.get_column_names().into_iter().map(|n| n.as_str()).collect();
+    let names: Vec<&str> = found.get_column_names().into_iter().map(polars::prelude::PlSmallStr::as_str).collect();
     assert_eq!(names[1..], expected.keys().map(String::as_str).collect::<Vec<_>>());
     for (name, expected) in expected {
         let expected: Vec<f64> = expected.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();

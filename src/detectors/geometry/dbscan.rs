@@ -143,8 +143,9 @@ impl<'a> Tiles<'a> {
         let longest = norms.iter().copied().fold(0.0, f32::max);
         let room = self.error * (self.norms[row] + longest) + f32::EPSILON * self.squared as f32;
         let limit = self.squared as f32 - self.norms[row];
-        // Written so that a distance that is not a number is a pair to measure again.
-        if !products.iter().zip(norms).fold(false, |any, (p, y)| any | !(p + y > limit + room)) {
+        // Counted without a branch; a distance that is not a number is not far, and so a pair to measure again.
+        let far: usize = products.iter().zip(norms).map(|(p, y)| usize::from(p + y > limit + room)).sum();
+        if far == products.len() {
             return 0;
         }
         let mut word = 0;
@@ -321,7 +322,9 @@ mod tests {
     fn clouds(rows: usize, cols: usize) -> Matrix {
         let mut rng = Seed(1).derive("dbscan", 0);
         let values = (0..rows * cols)
-            .map(|i| f64::from(u8::from(i / cols % 3 == 0)) * 6.0 + rng.random::<f64>() + rng.random::<f64>())
+            .map(|i| {
+                f64::from(u8::from((i / cols).is_multiple_of(3))) * 6.0 + rng.random::<f64>() + rng.random::<f64>()
+            })
             .collect();
         Matrix::new(rows, cols, values)
     }

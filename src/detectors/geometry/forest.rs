@@ -74,6 +74,9 @@ pub fn average_path(n: usize) -> f64 {
 /// Rows that go down a tree together: the columns of a block and its lists stay in the nearest caches.
 const BLOCK: usize = 1024;
 
+/// Rows too few to be worth a block.
+const FEW: usize = 16;
+
 struct Tree {
     left: Vec<u32>,
     right: Vec<u32>,
@@ -127,6 +130,9 @@ impl Forest {
     /// Sum of the path lengths over the trees, per row.
     pub fn path_lengths(&self, data: &Matrix) -> Vec<f32> {
         assert_eq!(data.cols, self.cols, "rows of the width that the forest was grown from");
+        if data.rows < FEW {
+            return self.path_lengths_one_by_one(data);
+        }
         let blocks: Vec<usize> = (0..data.rows).step_by(BLOCK).collect();
         blocks.into_par_iter().flat_map_iter(|from| self.block(data, from)).collect()
     }

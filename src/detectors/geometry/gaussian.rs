@@ -32,11 +32,11 @@ impl Gaussian {
     fn of(rows: &Matrix) -> Self {
         let centre = mean(rows.view());
         let covariance = ledoit_wolf(rows, &centre);
-        Self::with(centre, covariance)
+        Self::with(centre, &covariance)
     }
 
     /// With a covariance that rounding may have brought to the edge of singular.
-    fn with(mean: Vec<f64>, covariance: Array2<f64>) -> Self {
+    fn with(mean: Vec<f64>, covariance: &Array2<f64>) -> Self {
         let scale = covariance.diag().iter().copied().fold(1e-12, f64::max);
         let mut ridge = 1e-9 * scale;
         loop {
@@ -100,7 +100,7 @@ impl Gaussian {
     pub fn widened(&self, ridge: f64) -> Self {
         let mut covariance = self.factor.lower.dot(&self.factor.lower.t());
         covariance.diag_mut().iter_mut().for_each(|x| *x += ridge);
-        Self::with(self.mean.clone(), covariance)
+        Self::with(self.mean.clone(), &covariance)
     }
 
     /// What each value of a row would be expected to be given all the others, and its deviation from that in conditional
@@ -214,7 +214,7 @@ impl Mixture {
                 let mut covariance = scatter(rows.view(), Some(w), &centre) / (total + prior_rows);
                 let share = prior_rows / (total + prior_rows);
                 covariance.diag_mut().iter_mut().zip(prior).for_each(|(x, v)| *x += share * v + RIDGE);
-                (total / n, Gaussian::with(centre, covariance))
+                (total / n, Gaussian::with(centre, &covariance))
             })
             .collect();
         Self { parts }

@@ -79,7 +79,7 @@ impl Neighbours {
                     rest.sort_unstable_by(f64::total_cmp);
                     let few: f64 = few.iter().map(|d| d.sqrt()).sum();
                     let many = few + rest.iter().map(|d| d.sqrt()).sum::<f64>();
-                    (few / k[0] as f64 + many / k[1] as f64) / 2.0
+                    f64::midpoint(few / k[0] as f64, many / k[1] as f64)
                 })
                 .collect()
         })

@@ -205,7 +205,7 @@ impl Members {
     pub fn to_arrays(&self, prefix: &str) -> Vec<NamedArray> {
         let mut out = Vec::new();
         let mut put = |name: &str, shape: &[usize], values: Vec<f64>| {
-            out.push((format!("{prefix}/{name}"), shape.to_vec(), values))
+            out.push((format!("{prefix}/{name}"), shape.to_vec(), values));
         };
         let wide = |v: &[u32]| v.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
         let double = |v: &[f32]| v.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
@@ -271,7 +271,7 @@ impl Members {
             let support = read.matrix("svm/support")?;
             let weights = read.numbers("svm/weights", support.rows)?.to_vec();
             let [rho, gamma] = read.numbers("svm/rho-gamma", 2)? else { return Err(read.name("svm/rho-gamma")) };
-            if !(0.0 < *gamma) {
+            if *gamma <= 0.0 {
                 return Err(read.name("svm/rho-gamma"));
             }
             out.svm = Some(OneClassSvm::with(support, weights, *rho, *gamma));

@@ -6,7 +6,7 @@
 
 use super::dbscan::cluster;
 use super::forest::{Forest, Options};
-use super::gaussian::{Gaussian, Mixture};
+use super::gaussian::{BULK, Gaussian, Mixture};
 use super::matrix::Matrix;
 use crate::seed::Seed;
 
@@ -86,7 +86,7 @@ fn robust_distances_of_clean_rows_are_the_plain_ones() {
         14.418494, 11.321301, 14.440223, 12.163179, 14.866128, 16.286292, 15.845169, 13.151233,
     ];
     let (far, near) = parts();
-    let found = Gaussian::robust(&near).score(&far);
+    let found = Gaussian::robust(&near, BULK).score(&far);
     let r = correlation(&found, &expected);
     assert!(r > 0.99, "{r}");
 }

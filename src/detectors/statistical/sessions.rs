@@ -55,15 +55,14 @@ impl Detector for Sessions {
     }
 }
 
-/// All counts of one session together, each of which may be ordinary: Fisher's combination of their tails. It belongs to the
-/// family geometry, which asks this question of whole days.
+/// All counts of one session together, each of which may be ordinary: Fisher's combination of their tails.
 #[derive(Debug)]
 pub struct WholeSessions;
 
 impl Detector for WholeSessions {
     fn slots(&self) -> Vec<Slot> {
         let name = "session/combination".to_owned();
-        vec![Slot { name, family: Family::Geometry, category: Category::Behavioral }]
+        vec![Slot { name, family: Family::Count, category: Category::Behavioral }]
     }
 
     fn inspect(&self, s: &UserDay<'_>, base: usize, out: &mut Findings) {
