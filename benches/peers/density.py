@@ -1,4 +1,4 @@
-"""Density, boundary and shape of scikit-learn on the rows of benches/geometry.rs: 32 columns, two threads.
+"""Density, boundary and neighbours of scikit-learn on the rows of benches/geometry.rs: 32 columns, two threads.
 
     pip install scikit-learn; python benches/peers/density.py
 """
@@ -7,8 +7,6 @@ import time
 
 import numpy as np
 from sklearn.cluster import DBSCAN
-from sklearn.covariance import MinCovDet
-from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import OneClassSVM
 
@@ -33,7 +31,3 @@ svm = timed("one-class svm fit 2k x 32", lambda: OneClassSVM(gamma=0.1, nu=0.05)
 timed("one-class svm score 2k x 32", lambda: svm.decision_function(rows[:2_000]))
 near = NearestNeighbors(n_neighbors=500, algorithm="brute", n_jobs=2).fit(rows[:10_000])
 timed("knn 500 of 10k references, 10k x 32", lambda: near.kneighbors(rows[:10_000])[0].mean(axis=1))
-shape = timed("mahalanobis (MinCovDet) fit 10k x 32", lambda: MinCovDet(random_state=0).fit(rows[:10_000]))
-timed("mahalanobis score 10k x 32", lambda: shape.mahalanobis(rows[:10_000]))
-mixture = timed("mixture of 5 fit 10k x 32", lambda: GaussianMixture(5, random_state=0).fit(rows[:10_000]))
-timed("mixture of 5 score 10k x 32", lambda: mixture.score_samples(rows[:10_000]))
