@@ -5,3 +5,6 @@ pub mod combine;
 pub mod compound;
 pub mod night;
 pub mod rank;
+pub mod table;
+#[cfg(test)]
+mod table_tests;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::config::Settings;
-use crate::detectors::geometry::family::{Family, NamedArray, Scores};
 use crate::detectors::geometry::matrix::Matrix;
+use crate::detectors::geometry::members::NamedArray;
 use crate::error::{Error, Kind, Result};
+use crate::fusion::table::{Family, Scores};
 use crate::seed::Seed;
 
 /// What is learned from a table.
@@ -34,6 +35,14 @@ pub fn train_table(numbers: &Matrix, settings: &Settings, seed: u64) -> Result<T
 pub fn score_table(arrays: &BTreeMap<&str, (&[usize], &[f64])>, numbers: &Matrix) -> Result<Scores> {
     let family = Family::from_arrays(arrays)
         .map_err(|why| Error::new(Kind::Model, format!("the model cannot be used: {why}; train a new version")))?;
+    if family.cols() != numbers.cols {
+        let message = format!(
+            "the model cannot be used: it learned {} columns and names {}; train a new version",
+            family.cols(),
+            numbers.cols
+        );
+        return Err(Error::new(Kind::Model, message));
+    }
     let scores = family.score(numbers);
     let sound = scores.p.len() == numbers.rows
         && scores.p.iter().all(|p| (0.0..=1.0).contains(p))

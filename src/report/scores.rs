@@ -14,10 +14,10 @@ use polars_parquet::write::{
 use serde::Serialize;
 
 use super::run_folder::{FORMAT_VERSION, Published, TABLE_FILES, TABLE_KIND, publish_files};
-use crate::detectors::geometry::family::Scores;
 use crate::error::{Error, Kind, Result};
 use crate::features::table::Key;
 use crate::fusion::combine;
+use crate::fusion::table::Scores;
 
 /// Rows of a row group. Fixed, so that the bytes do not depend on how the input was cut.
 const ROW_GROUP: usize = 1 << 20;

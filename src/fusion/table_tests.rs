@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use rand_distr::{Distribution, StandardNormal};
 
-use super::family::{CROSSED, Family, NamedArray};
-use super::matrix::Matrix;
+use super::table::{CROSSED, Family};
 use crate::config::Geometry;
+use crate::detectors::geometry::matrix::Matrix;
+use crate::detectors::geometry::members::NamedArray;
 use crate::seed::Seed;
 
 /// Settings of a quick family; with the autoencoder if it is asked for.

@@ -1,4 +1,4 @@
-//! The family on a table of its own: columns scaled, members fitted, calibrated on rows that they have not seen, and fused into
+//! The family geometry alone, on a table: columns scaled, members fitted, calibrated on rows that they have not seen, and fused into
 //! one p-value per row.
 //!
 //! Up to [`CROSSED`] rows are split into five parts; the members that score a part have learned from the others. Of more rows a
@@ -7,12 +7,11 @@
 
 use rand::seq::SliceRandom;
 
-use super::gaussian::BULK;
-use super::matrix::{Matrix, Scaler};
-pub use super::members::NamedArray;
-use super::members::{Arrays, Bounds, MOST_WEIGHT, Member, Members, top_half};
+use super::calibrate::{ANY_SCALE, COMBINED_FEW, Calibrator};
 use crate::config::Geometry;
-use crate::fusion::calibrate::{ANY_SCALE, COMBINED_FEW, Calibrator};
+use crate::detectors::geometry::gaussian::BULK;
+use crate::detectors::geometry::matrix::{Matrix, Scaler};
+use crate::detectors::geometry::members::{Arrays, Bounds, MOST_WEIGHT, Member, Members, NamedArray, top_half};
 use crate::seed::Seed;
 
 /// Most rows that are cross-fitted.
