@@ -116,8 +116,10 @@ fn hostile_tables_are_refused_or_scored_and_never_panic() {
         normal(60, 1, 14),
         Matrix::new(40, 1, (0..40).map(|i| f64::from(u8::from(i == 0))).collect()),
     ];
-    for rows in tables {
-        let family = Family::fit(&rows, &everything(), Seed(1)).unwrap();
+    for (i, rows) in tables.into_iter().enumerate() {
+        // The autoencoder takes longest and sees the same scaled rows as the others.
+        let settings = if i == 0 { everything() } else { quick() };
+        let family = Family::fit(&rows, &settings, Seed(1)).unwrap();
         assert_eq!(family.cols(), rows.cols);
         assert_sound(&family, &rows);
         let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e308, -1e308, 5e-324];
@@ -144,7 +146,7 @@ fn hostile_tables_are_refused_or_scored_and_never_panic() {
 
 #[test]
 fn many_more_columns_than_rows_are_no_trouble() {
-    let rows = normal(300, 2_000, 17);
+    let rows = normal(100, 2_000, 17);
     assert_sound(&fit(&rows), &rows);
 }
 

@@ -24,6 +24,9 @@ pub struct Gaussian {
 /// Steps that concentrate the covariance on the bulk; more change nothing that matters.
 const STEPS: usize = 6;
 
+/// Columns beyond which two steps must do: each costs their cube.
+const WIDE: usize = 500;
+
 /// Share of the rows that the bulk of a table is.
 pub const BULK: f64 = 0.75;
 
@@ -64,7 +67,7 @@ impl Gaussian {
             (0..rows.rows).map(|r| rows.row(r).iter().zip(&medians).map(|(x, m)| (x - m).powi(2)).sum()).collect();
         let mut kept: Vec<usize> = Vec::new();
         let mut fitted = None;
-        for _ in 0..STEPS {
+        for _ in 0..if rows.cols > WIDE { 2 } else { STEPS } {
             let mut order: Vec<usize> = (0..rows.rows).collect();
             order.sort_by(|a, b| distances[*a].total_cmp(&distances[*b]).then(a.cmp(b)));
             order.truncate(bulk);
