@@ -3,8 +3,8 @@
 //! parallel to all axes but one, which is the plain isolation forest.
 //!
 //! Scoring carries thousands of rows down a tree at a time: at each node the rows that got there are split into two lists
-//! without a branch, and the node's numbers stay in registers. Walking trees row by row stalls on every wrong guess of the
-//! way. [`Forest::path_lengths_one_by_one`] is the plain walk, which a test holds equal to the bit.
+//! without a branch, and the node's numbers stay in registers; above a pair of leaves the leaf's value is chosen at once. Walking
+//! trees row by row stalls on every wrong guess of the way. [`Forest::path_lengths_one_by_one`] is the plain walk, which a test holds equal to the bit.
 //!
 //! Why not the crate `extended-isolation-forest`: it draws from the thread's random numbers, so no two models are equal,
 //! fixes the width at compile time and uses one thread.
@@ -72,7 +72,7 @@ pub fn average_path(n: usize) -> f64 {
 }
 
 /// Rows that go down a tree together: the columns of a block and its lists stay in the nearest caches.
-const BLOCK: usize = 1024;
+const BLOCK: usize = 2048;
 
 /// Rows too few to be worth a block.
 const FEW: usize = 16;
@@ -146,73 +146,81 @@ impl Forest {
             }
         }
         let mut sums = Box::new([0.0_f32; BLOCK]);
-        let mut order = Box::new([0_u16; BLOCK]);
-        let mut sides = Box::new(([0_u16; BLOCK], [0_u16; BLOCK]));
-        let mut stack: Vec<(u32, u16, u16)> = Vec::with_capacity(64);
+        // Rows by the node they got to, in two copies: a node reads its rows from one and writes its children's to the other.
+        let mut lists = Box::new([[0_u16; BLOCK], [0_u16; BLOCK]]);
+        let mut stack: Vec<(u32, u16, u16, bool)> = Vec::with_capacity(64);
         for &root in &self.roots {
-            for (i, o) in order.iter_mut().enumerate() {
+            for (i, o) in lists[0].iter_mut().enumerate() {
                 *o = i as u16;
             }
-            stack.push((root, 0, rows as u16));
-            while let Some((node, a, b)) = stack.pop() {
+            stack.push((root, 0, rows as u16, false));
+            while let Some((node, a, b, second)) = stack.pop() {
                 let (n, a, b) = (node as usize, usize::from(a), usize::from(b));
+                let [one, two] = &mut *lists;
+                let (from, to) = if second { (two, one) } else { (one, two) };
                 if self.left[n] == 0 {
-                    for &r in &order[a..b] {
+                    for &r in &from[a..b] {
                         sums[usize::from(r) % BLOCK] += self.value[n];
                     }
                     continue;
                 }
-                let (l, r) = self.split(n, &columns, &order[a..b], &mut sides);
-                order[a..a + l].copy_from_slice(&sides.0[..l]);
-                order[a + l..b].copy_from_slice(&sides.1[..r]);
-                if r > 0 {
-                    stack.push((self.right[n], (a + l) as u16, b as u16));
+                let (low, high) = (self.left[n] as usize, self.right[n] as usize);
+                if self.left[low] == 0 && self.left[high] == 0 {
+                    let values = [self.value[high], self.value[low]];
+                    let add = |r: u16, below: bool| sums[usize::from(r) % BLOCK] += values[usize::from(below)];
+                    self.project(n, &columns, &from[a..b], add);
+                    continue;
+                }
+                let l = self.split(n, &columns, &from[a..b], &mut to[a..b]);
+                if a + l < b {
+                    stack.push((self.right[n], (a + l) as u16, b as u16, !second));
                 }
                 if l > 0 {
-                    stack.push((self.left[n], a as u16, (a + l) as u16));
+                    stack.push((self.left[n], a as u16, (a + l) as u16, !second));
                 }
             }
         }
         sums[..rows].to_vec()
     }
 
-    /// Splits rows at node `n` into those at or below the threshold and the others, and counts both.
-    fn split(
-        &self,
-        n: usize,
-        columns: &[[f32; BLOCK]],
-        members: &[u16],
-        (low, high): &mut ([u16; BLOCK], [u16; BLOCK]),
-    ) -> (usize, usize) {
+    /// Tells for each row at node `n` whether it lies at or below the threshold.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is done with the answer must be compiled into each of the loops")]
+    fn project(&self, n: usize, columns: &[[f32; BLOCK]], members: &[u16], mut put: impl FnMut(u16, bool)) {
         let cut = n * self.width..(n + 1) * self.width;
         let (features, weights, threshold) = (&self.columns[cut.clone()], &self.weights[cut], self.value[n]);
-        let (mut l, mut r) = (0, 0);
-        // Both lists are written at every step and only one grows: no branch to guess wrong.
-        let mut put = |row: u16, projection: f32| {
-            low[l % BLOCK] = row;
-            high[r % BLOCK] = row;
-            let below = usize::from(projection <= threshold);
-            l += below;
-            r += 1 - below;
-        };
+        let at = |row: u16| usize::from(row) % BLOCK;
         match (features, weights) {
             ([f], [w]) => {
                 let x = &columns[*f as usize];
-                members.iter().for_each(|&row| put(row, w * x[usize::from(row) % BLOCK]));
+                members.iter().for_each(|&row| put(row, w * x[at(row)] <= threshold));
             }
             ([f, g], [v, w]) => {
                 let (x, y) = (&columns[*f as usize], &columns[*g as usize]);
-                let at = |row: u16| usize::from(row) % BLOCK;
-                members.iter().for_each(|&row| put(row, v * x[at(row)] + w * y[at(row)]));
+                members.iter().for_each(|&row| put(row, v * x[at(row)] + w * y[at(row)] <= threshold));
             }
             _ => {
                 for &row in members {
-                    let term = |k: usize| weights[k] * columns[features[k] as usize][usize::from(row) % BLOCK];
-                    put(row, (1..features.len()).fold(term(0), |p, k| p + term(k)));
+                    let term = |k: usize| weights[k] * columns[features[k] as usize][at(row)];
+                    put(row, (1..features.len()).fold(term(0), |p, k| p + term(k)) <= threshold);
                 }
             }
         }
-        (l, r)
+    }
+
+    /// Puts the rows at node `n` that lie at or below the threshold first, the others last, and counts the first.
+    fn split(&self, n: usize, columns: &[[f32; BLOCK]], members: &[u16], out: &mut [u16]) -> usize {
+        let last = out.len() - 1;
+        let (mut l, mut r) = (0, last);
+        // Both ends are written at every step and only one moves: no branch to guess wrong.
+        self.project(n, columns, members, |row, below| {
+            out[l.min(last)] = row;
+            out[r.min(last)] = row;
+            let below = usize::from(below);
+            l += below;
+            r = r.wrapping_sub(1 - below);
+        });
+        l
     }
 
     /// The same as [`Self::path_lengths`], each row walking each tree on its own.
