@@ -7,7 +7,7 @@ use super::cells::{CountCell, NormalCell, RateCell};
 use super::org::{AGGREGATES, AggregateState, OrgState, Owners};
 use super::user::{
     CONTINUOUS, COUNTS, HABITS, HALF_HOURS, KindCell, PAST_DAYS, PAST_NIGHTS, PastDay, RATES, SESSION, UserState,
-    ValueCell,
+    ValueCell, WEEK,
 };
 use crate::anomaly::SubjectType;
 use crate::date::Date;
@@ -41,6 +41,11 @@ impl Cursor<'_> {
 
     fn count(&mut self) -> Result<u32> {
         Ok(self.next()? as u32)
+    }
+
+    fn score(&mut self) -> Result<f32> {
+        let score = self.next()? as f32;
+        if score.is_finite() { Ok(score) } else { Err(broken()) }
     }
 
     fn end(&self) -> Result<()> {
@@ -169,6 +174,13 @@ pub fn write(org_id: &str, state: &OrgState, out: &mut Vec<Record>) {
         let past = u.past.iter().flat_map(|p| [f64::from(p.date.0), p.calls, p.errors]).collect();
         put("past".into(), id, "", past);
         put("nights".into(), id, "", u.nights.iter().flat_map(|n| [f64::from(n.0.0), n.1]).collect());
+        if let Some((_, scores)) = u.recent.first() {
+            // How many scores a day has leads.
+            let days = u.recent.iter().flat_map(|(date, scores)| {
+                std::iter::once(f64::from(date.0)).chain(scores.iter().map(|s| f64::from(*s)))
+            });
+            put("recent".into(), id, "", std::iter::once(scores.len() as f64).chain(days).collect());
+        }
         let mut values: Vec<(usize, &ValueCell)> = u.values.iter().map(|((_, n), v)| (rank[*n as usize], v)).collect();
         values.sort_unstable_by_key(|v| v.0);
         for (r, v) in values {
@@ -218,6 +230,20 @@ pub fn read(record: &Record, orgs: &mut std::collections::BTreeMap<String, OrgSt
                 c.end()?;
                 org.users.get_mut(a).ok_or_else(broken)?.nights = nights;
             }
+            "recent" => {
+                let width = c.count()? as usize;
+                let mut recent: Vec<(Date, Vec<f32>)> = Vec::new();
+                while c.at < record.numbers.len() && recent.len() + 1 < WEEK as usize {
+                    let date = c.date()?;
+                    let scores = (0..width).map(|_| c.score()).collect::<Result<Vec<f32>>>()?;
+                    if recent.last().is_some_and(|(before, _)| *before >= date) {
+                        return Err(broken());
+                    }
+                    recent.push((date, scores));
+                }
+                c.end()?;
+                org.users.get_mut(a).ok_or_else(broken)?.recent = recent;
+            }
             _ => return Err(broken()),
         },
         Some(("owners", kind)) => {
@@ -257,4 +283,41 @@ pub fn read(record: &Record, orgs: &mut std::collections::BTreeMap<String, OrgSt
         Some(_) => return Err(broken()),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_week_of_raw_scores_comes_back_and_a_forged_one_is_refused() {
+        let mut state = OrgState::default();
+        let mut user = UserState::new(Date(100));
+        state.users.insert("calm".into(), user.clone());
+        user.remember_scores(Date(100), vec![0.1, 2.5]);
+        user.remember_scores(Date(103), vec![0.0, 7.25]);
+        state.users.insert("user".into(), user);
+        let mut rows = Vec::new();
+        write("org", &state, &mut rows);
+        let mut orgs = BTreeMap::new();
+        rows.iter().for_each(|r| read(r, &mut orgs).unwrap());
+        assert_eq!(orgs["org"].users["user"].recent, state.users["user"].recent);
+        let of_weeks: Vec<&Record> = rows.iter().filter(|r| r.section == "recent").collect();
+        assert_eq!(of_weeks.len(), 1, "who has none has no row");
+        let d = |days: &[f64]| days.to_vec();
+        for numbers in [
+            d(&[2.0, 100.0, 0.1]),
+            d(&[2.0, 100.0, 0.1, 2.5, 103.0]),
+            d(&[1.0, 103.0, 0.1, 100.0, 0.1]),
+            d(&[1.0, 100.0, 0.1, 100.0, 0.1]),
+            d(&[1.0, 100.0, f64::NAN]),
+            d(&[1.0, 100.0, 1e300]),
+            d(&[1e300, 100.0]),
+            (0..8).map(|i| if i == 0 { 0.0 } else { f64::from(i) }).collect(),
+        ] {
+            let forged = Record { numbers, ..of_weeks[0].clone() };
+            assert_eq!(read(&forged, &mut orgs).unwrap_err().kind(), Kind::Model, "{forged:?}");
+        }
+    }
 }

@@ -190,6 +190,9 @@ pub const PAST_DAYS: usize = 45;
 /// Nights kept in [`UserState::nights`].
 pub const PAST_NIGHTS: usize = 60;
 
+/// Days of a week that is looked at as one, today included.
+pub const WEEK: i32 = 7;
+
 /// The learned behaviour of one user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UserState {
@@ -233,6 +236,8 @@ pub struct UserState {
     pub past: VecDeque<PastDay>,
     /// −ln p of the last nights, winsorised, oldest first: the second stage.
     pub nights: VecDeque<(Date, f64)>,
+    /// Raw scores of the active days of the last [`WEEK`], oldest first; only where the model looks at weeks.
+    pub recent: Vec<(Date, Vec<f32>)>,
 }
 
 impl UserState {
@@ -259,6 +264,7 @@ impl UserState {
             kinds: [KindCell::default(); ValueKind::ALL.len()],
             past: VecDeque::new(),
             nights: VecDeque::new(),
+            recent: Vec::new(),
         }
     }
 
@@ -287,6 +293,24 @@ impl UserState {
             self.nights.pop_front();
         }
         self.nights.push_back((date, minus_ln_p.min(6.0)));
+    }
+
+    /// Remembers the raw scores of an active day, for as long as a later day's week can reach back to it.
+    pub fn remember_scores(&mut self, date: Date, scores: Vec<f32>) {
+        self.forget_scores(date);
+        self.recent.push((date, scores));
+    }
+
+    /// Drops the raw scores that no day after `date` looks at.
+    pub fn forget_scores(&mut self, date: Date) {
+        self.recent.retain(|(then, _)| date.plus(1) < then.plus(WEEK));
+    }
+
+    /// Raw scores of the active days among the six before `date`, oldest first.
+    pub fn week_before(&self, date: Date) -> &[(Date, Vec<f32>)] {
+        let (from, to) = (date.plus(1 - WEEK), date);
+        let at = |d: Date| self.recent.partition_point(|(then, _)| *then < d);
+        &self.recent[at(from)..at(to)]
     }
 
     /// Forgets one step in time; values are decayed when they are touched.
@@ -449,6 +473,21 @@ mod tests {
         assert_eq!(weight_of_new(ValueKind::Asn, 1.0, 20_000.0), 1.0, "and never nothing");
         assert_eq!(weight_of_new(ValueKind::Asn, 0.0, 20_000.0), 0.0);
         assert_eq!(weight_of_new(ValueKind::Entity, 3_000.0, 5_000.0), 3_000.0, "what is read counts in full");
+    }
+
+    #[test]
+    fn a_week_reaches_back_six_days_over_gaps() {
+        let mut user = UserState::new(Date(100));
+        for date in [100, 101, 104, 106] {
+            user.remember_scores(Date(date), vec![date as f32]);
+        }
+        let week = |user: &UserState, date| user.week_before(Date(date)).iter().map(|d| d.0.0).collect::<Vec<_>>();
+        assert_eq!(week(&user, 107), [101, 104, 106]);
+        assert_eq!(week(&user, 106), [101, 104], "neither the day itself nor a later one");
+        assert_eq!(week(&user, 110), [104, 106], "time passes without the user, too");
+        assert_eq!(user.recent.len(), 3, "what no later day can reach is dropped");
+        user.forget_scores(Date(120));
+        assert!(user.recent.is_empty());
     }
 
     #[test]

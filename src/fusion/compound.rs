@@ -3,7 +3,8 @@
 //! What it looks at is how odd each detector finds the subject beside that subject's own past: the normal scores
 //! z = Φ⁻¹(1 − p) of the calibrated p-values of all its slots. In that space everybody is alike on a calm night, whatever they do, and
 //! members that compare rows ([`crate::detectors::geometry`]) need not learn each user anew. Members are cross-fitted over blocks of
-//! calibration nights; their p-values are fused by the more surprising half and recalibrated like every other family.
+//! calibration nights; their p-values are fused by the more surprising half and recalibrated like every other family. The
+//! autoencoder, if it is wanted, looks at the user's week ([`super::week`]) instead of the day.
 
 use std::collections::BTreeMap;
 
@@ -35,6 +36,8 @@ const RIDGE: f64 = 0.25;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compound {
     members: Members,
+    /// The autoencoder, whose rows are twice as wide: windows of a week.
+    weeks: Option<Members>,
     /// Calibration of each member, and its weight.
     calibrators: Vec<(Member, Calibrator, f64)>,
     /// Calibration of the fused statistic.
@@ -62,12 +65,26 @@ pub fn normal_score(p: f64) -> f64 {
 }
 
 impl Compound {
-    /// Fits to the normal scores of calibration subjects, whose block of nights is `folds`. Returns it and the cross-fitted
-    /// statistic of every subject; `None` if there are too few or no member is wanted.
-    pub fn fit(z: &Matrix, folds: &[usize], settings: &Settings, seed: Seed) -> Option<(Self, Vec<f64>)> {
+    /// Does any member look at weeks?
+    pub fn wants_weeks(settings: &Settings) -> bool {
+        settings.fusion.geometry > 0.0
+            && settings.geometry.night_members.iter().any(|n| n == Member::Autoencoder.name())
+    }
+
+    /// Fits to the normal scores of calibration subjects, whose block of nights is `folds`, and to their weeks if a member is
+    /// to look at them. Returns it and the cross-fitted statistic of every subject; `None` if there are too few or no member is
+    /// wanted.
+    pub fn fit(
+        z: &Matrix,
+        weeks: Option<&Matrix>,
+        folds: &[usize],
+        settings: &Settings,
+        seed: Seed,
+    ) -> Option<(Self, Vec<f64>)> {
         let g = &settings.geometry;
-        let wanted: Vec<Member> = g.night_members.iter().filter_map(|n| Member::from_name(n)).collect();
-        if z.rows < FEWEST || wanted.is_empty() || settings.fusion.geometry <= 0.0 {
+        let mut wanted: Vec<Member> = g.night_members.iter().filter_map(|n| Member::from_name(n)).collect();
+        wanted.retain(|m| *m != Member::Autoencoder);
+        if z.rows < FEWEST || (wanted.is_empty() && weeks.is_none()) || settings.fusion.geometry <= 0.0 {
             return None;
         }
         let bounds = Bounds {
@@ -77,22 +94,13 @@ impl Compound {
             ridge: RIDGE,
             trees: g.night_trees as usize,
         };
-        let fit = |rows: &Matrix| Members::fit(rows, &wanted, bounds, g, seed).ok();
-        let mut raw: Vec<(Member, Vec<f64>)> = Vec::new();
-        for block in 0..BLOCKS {
-            let (held_out, rest): (Vec<usize>, Vec<usize>) = (0..z.rows).partition(|r| folds[*r] % BLOCKS == block);
-            if held_out.is_empty() {
-                continue;
-            }
-            if rest.is_empty() {
-                return None;
-            }
-            for (i, (member, scores)) in fit(&z.select(&rest))?.score(&z.select(&held_out)).into_iter().enumerate() {
-                if raw.len() == i {
-                    raw.push((member, vec![0.0; z.rows]));
-                }
-                held_out.iter().zip(scores).for_each(|(r, s)| raw[i].1[*r] = s);
-            }
+        let fit = |rows: &Matrix| {
+            if wanted.is_empty() { Some(Members::default()) } else { Members::fit(rows, &wanted, bounds, g, seed).ok() }
+        };
+        let fit_weeks = |rows: &Matrix| Members::autoencoder(rows, bounds.references, seed).ok();
+        let mut raw = cross_fitted(z, folds, fit)?;
+        if let Some(weeks) = weeks {
+            raw.extend(cross_fitted(weeks, folds, fit_weeks)?);
         }
         let q = settings.calibration.tail_quantile;
         let calibrators: Vec<(Member, Calibrator, f64)> =
@@ -107,34 +115,47 @@ impl Compound {
             .collect();
         let shape = Gaussian::robust(z, 1.0).widened(RIDGE);
         let fused = Calibrator::fit(statistic.clone(), q, COMBINED);
-        Some((Self { members: fit(z)?, calibrators, fused, shape }, statistic))
+        let weeks = match weeks {
+            Some(weeks) => Some(fit_weeks(weeks)?),
+            None => None,
+        };
+        Some((Self { members: fit(z)?, weeks, calibrators, fused, shape }, statistic))
     }
 
-    /// p-value by each member of one subject's normal scores.
-    fn members(&self, z: &[f64]) -> Vec<(Member, f64, f64)> {
-        let scores = self.members.score(&Matrix::new(1, z.len(), z.to_vec()));
+    /// Does a member look at weeks, so that they must be remembered?
+    pub fn looks_at_weeks(&self) -> bool {
+        self.weeks.is_some()
+    }
+
+    /// p-value by each member of one subject's normal scores, whose week is asked for if a member looks at it.
+    fn members(&self, z: &[f64], week: impl FnOnce() -> Vec<f64>) -> Vec<(Member, f64, f64)> {
+        let mut scores = self.members.score(&Matrix::new(1, z.len(), z.to_vec()));
+        if let Some(members) = &self.weeks {
+            scores.extend(members.score(&Matrix::new(1, 2 * z.len(), week())));
+        }
         self.calibrators.iter().zip(scores).map(|((m, c, w), (_, s))| (*m, *w, c.p(s[0]))).collect()
     }
 
     /// p-value of one subject's normal scores.
-    pub fn p(&self, z: &[f64]) -> f64 {
-        self.fused.p(top_half(&mut self.members(z).into_iter().map(|(_, w, p)| (w, p)).collect::<Vec<_>>()))
+    pub fn p(&self, z: &[f64], week: impl FnOnce() -> Vec<f64>) -> f64 {
+        self.fused.p(top_half(&mut self.members(z, week).into_iter().map(|(_, w, p)| (w, p)).collect::<Vec<_>>()))
     }
 
     /// Which members see something, and which slots stand out given the others.
-    pub fn explain(&self, z: &[f64]) -> Combination {
+    pub fn explain(&self, z: &[f64], week: impl FnOnce() -> Vec<f64>) -> Combination {
         let given = self.shape.conditional(z);
         let mut parts: Vec<(usize, f64, f64, f64)> =
             given.into_iter().enumerate().map(|(j, (expected, deviation))| (j, z[j], expected, deviation)).collect();
         parts.sort_by(|a, b| b.3.total_cmp(&a.3).then(a.0.cmp(&b.0)));
         let nearest = self.members.neighbours().map(|n| n.reference(n.nearest(z)));
-        Combination { members: self.members(z).into_iter().map(|(m, _, p)| (m, p)).collect(), parts, nearest }
+        Combination { members: self.members(z, week).into_iter().map(|(m, _, p)| (m, p)).collect(), parts, nearest }
     }
 
     /// Named arrays of numbers under a prefix, for a model file.
     pub fn to_arrays(&self, prefix: &str) -> Vec<(String, Vec<f64>)> {
+        let weeks = self.weeks.iter().flat_map(|m| m.to_arrays(prefix));
         let mut out: Vec<(String, Vec<f64>)> =
-            self.members.to_arrays(prefix).into_iter().map(|(name, _, values)| (name, values)).collect();
+            self.members.to_arrays(prefix).into_iter().chain(weeks).map(|(name, _, values)| (name, values)).collect();
         for (member, calibrator, weight) in &self.calibrators {
             let numbers = [vec![*weight], calibrator.to_numbers()].concat();
             out.push((format!("{prefix}/calibration/{}", member.name()), numbers));
@@ -153,12 +174,20 @@ impl Compound {
         if mean.len() != slots {
             return Err(name);
         }
-        let own: BTreeMap<&str, (&[usize], &[f64])> =
-            arrays.iter().filter(|(n, _)| n.starts_with(prefix)).map(|(n, v)| (*n, (&[][..], *v))).collect();
-        let members = Members::from_arrays(&own, prefix, slots)?;
+        // The autoencoder's rows are twice as wide as those of the others.
+        let of_weeks = format!("{prefix}/{}", Member::Autoencoder.name());
+        let own = |weeks: bool| -> BTreeMap<&str, (&[usize], &[f64])> {
+            let own = arrays.iter().filter(|(n, _)| n.starts_with(prefix) && (**n == of_weeks) == weeks);
+            own.map(|(n, v)| (*n, (&[][..], *v))).collect()
+        };
+        let members = Members::from_arrays(&own(false), prefix, slots)?;
+        let weeks = arrays.contains_key(of_weeks.as_str());
+        let weeks = weeks.then(|| Members::from_arrays(&own(true), prefix, 2 * slots)).transpose()?;
+        let of_week = weeks.iter().flat_map(|m| m.score(&Matrix::new(0, 2 * slots, Vec::new())));
         let calibrators = members
             .score(&Matrix::new(0, slots, Vec::new()))
             .into_iter()
+            .chain(of_week)
             .map(|(member, _)| {
                 let name = format!("{prefix}/calibration/{}", member.name());
                 match arrays.get(name.as_str()) {
@@ -176,8 +205,40 @@ impl Compound {
         let fused = arrays.get(name.as_str()).and_then(|v| Calibrator::from_numbers(v)).ok_or(name)?;
         let name = format!("{prefix}/shape/factor");
         let factor = arrays.get(name.as_str()).and_then(|v| Cholesky::from_numbers(v, slots)).ok_or(name)?;
-        Ok(Some(Self { members, calibrators, fused, shape: Gaussian { mean: mean.to_vec(), factor } }))
+        Ok(Some(Self { members, weeks, calibrators, fused, shape: Gaussian { mean: mean.to_vec(), factor } }))
     }
+}
+
+/// Raw scores of rows by each member.
+type RawScores = Vec<(Member, Vec<f64>)>;
+
+/// Raw scores of all rows by each member, every row's from members that were fitted to the other blocks of nights.
+fn cross_fitted(rows: &Matrix, folds: &[usize], fit: impl Fn(&Matrix) -> Option<Members> + Sync) -> Option<RawScores> {
+    // Side by side, for an autoencoder learns in one thread.
+    let blocks: Vec<(Vec<usize>, RawScores)> = (0..BLOCKS)
+        .into_par_iter()
+        .map(|block| {
+            let (held_out, rest): (Vec<usize>, Vec<usize>) = (0..rows.rows).partition(|r| folds[*r] % BLOCKS == block);
+            if held_out.is_empty() {
+                return Some((held_out, Vec::new()));
+            }
+            if rest.is_empty() {
+                return None;
+            }
+            let scores = fit(&rows.select(&rest))?.score(&rows.select(&held_out));
+            Some((held_out, scores))
+        })
+        .collect::<Option<_>>()?;
+    let mut raw = RawScores::new();
+    for (held_out, scored) in blocks {
+        for (i, (member, scores)) in scored.into_iter().enumerate() {
+            if raw.len() == i {
+                raw.push((member, vec![0.0; rows.rows]));
+            }
+            held_out.iter().zip(scores).for_each(|(r, s)| raw[i].1[*r] = s);
+        }
+    }
+    Some(raw)
 }
 
 #[cfg(test)]
@@ -203,7 +264,7 @@ mod tests {
     fn fitted() -> (Compound, Vec<f64>) {
         let z = calm(3_000, 1);
         let folds: Vec<usize> = (0..z.rows).map(|r| r % 10).collect();
-        Compound::fit(&z, &folds, &Settings::default(), Seed(1)).unwrap()
+        Compound::fit(&z, None, &folds, &Settings::default(), Seed(1)).unwrap()
     }
 
     #[test]
@@ -213,14 +274,14 @@ mod tests {
         calm.sort_unstable_by(f64::total_cmp);
         let high = calm[calm.len() * 99 / 100];
         // Two against two: each alone is no more than one in fifty.
-        assert!(c.p(&[2.0, -2.0, 2.0, -2.0, 0.0]) < c.fused.p(high));
-        assert!(c.p(&[0.3, 0.2, -0.1, 0.4, 0.0]) > 0.5);
+        assert!(c.p(&[2.0, -2.0, 2.0, -2.0, 0.0], Vec::new) < c.fused.p(high));
+        assert!(c.p(&[0.3, 0.2, -0.1, 0.4, 0.0], Vec::new) > 0.5);
     }
 
     #[test]
     fn the_part_that_breaks_the_pattern_is_named_first() {
         let (c, _) = fitted();
-        let found = c.explain(&[-1.0, -1.2, 2.2, -0.9, 0.0]);
+        let found = c.explain(&[-1.0, -1.2, 2.2, -0.9, 0.0], Vec::new);
         assert_eq!(found.parts[0].0, 2, "{found:?}");
         assert!(found.parts[0].2 < 0.0, "given the others it was expected below");
     }
@@ -244,6 +305,40 @@ mod tests {
     #[test]
     fn too_few_subjects_teach_no_combinations() {
         let z = calm(100, 2);
-        assert!(Compound::fit(&z, &vec![0; 100], &Settings::default(), Seed(1)).is_none());
+        assert!(Compound::fit(&z, None, &vec![0; 100], &Settings::default(), Seed(1)).is_none());
+    }
+
+    #[cfg(feature = "neural")]
+    #[test]
+    fn a_week_that_is_odd_as_a_whole_is_odd_on_an_ordinary_day() {
+        let (z, before) = (calm(2_000, 1), calm(2_000, 7));
+        let weeks =
+            (0..z.rows).flat_map(|r| super::super::week::window(z.row(r), [before.row(r).to_vec()].into_iter()));
+        let weeks = Matrix::new(z.rows, 10, weeks.collect());
+        let folds: Vec<usize> = (0..z.rows).map(|r| r % 10).collect();
+        let mut settings = Settings::default();
+        settings.geometry.night_members = vec!["knn".into(), "autoencoder".into()];
+        assert!(Compound::wants_weeks(&settings) && !Compound::wants_weeks(&Settings::default()));
+        let (c, _) = Compound::fit(&z, Some(&weeks), &folds, &settings, Seed(1)).unwrap();
+        let day = [0.3, 0.2, -0.1, 0.4, 0.0];
+        let by_week = |before: [f64; 5]| {
+            let told = c.explain(&day, || [day, before].concat());
+            assert_eq!(told.members.len(), 2);
+            told.members[1]
+        };
+        assert_eq!(by_week([0.0; 5]).0, Member::Autoencoder);
+        assert!(by_week([3.0, -2.0, 3.0, -2.0, 0.0]).1 < 0.01 && by_week([0.2, 0.3, 0.0, 0.1, 0.0]).1 > 0.1);
+
+        let prefix = "calibration/user_day/0/geometry";
+        let mut arrays: BTreeMap<String, Vec<f64>> = c.to_arrays(prefix).into_iter().collect();
+        let read = |arrays: &BTreeMap<String, Vec<f64>>| {
+            let map = arrays.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
+            Compound::from_arrays(&map, prefix, 5)
+        };
+        assert_eq!(read(&arrays), Ok(Some(c)));
+        // One that looks at single days: half as wide.
+        let day = Members::autoencoder(&z, 500, Seed(1)).unwrap().to_arrays(prefix).remove(0);
+        assert!(arrays.insert(day.0.clone(), day.2).is_some());
+        assert_eq!(read(&arrays), Err(day.0));
     }
 }

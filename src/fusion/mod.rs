@@ -8,3 +8,4 @@ pub mod rank;
 pub mod table;
 #[cfg(test)]
 mod table_tests;
+pub mod week;

@@ -10,8 +10,10 @@ use rayon::prelude::*;
 use super::calibrate::{COMBINED, Calibrator, FINAL, RAW, TailPrior};
 use super::combine::{harmonic_mean, second_stage};
 use super::compound::{Combination, Compound, normal_score};
+use super::week::{days_before, window};
 use crate::anomaly::SubjectType;
 use crate::config::Settings;
+use crate::date::Date;
 use crate::detectors::Slot;
 use crate::detectors::geometry::matrix::Matrix;
 use crate::detectors::night::slots_of;
@@ -50,8 +52,19 @@ pub struct Sample {
     pub scores: Vec<f32>,
     /// Whose second stage it belongs to; nights of one history must come in order.
     pub history: usize,
+    /// Its date.
+    pub date: Date,
     /// Block of nights that it belongs to; any number, blocks are taken modulo 10.
     pub fold: usize,
+}
+
+/// What is remembered of a user on the night that is scored.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Past<'a> {
+    /// Sum and number of the remembered nights' −ln p.
+    pub nights: (f64, f64),
+    /// Raw scores of the active days among the six before, if the model looks at weeks.
+    pub week: &'a [(Date, Vec<f32>)],
 }
 
 /// p-values of one subject.
@@ -85,6 +98,12 @@ impl Chain {
     fn normal_scores(&self, scores: &[f32]) -> Vec<f64> {
         self.slots.iter().zip(scores).map(|(c, s)| normal_score(c.mid_p(f64::from(*s)))).collect()
     }
+
+    /// The week that ends with a day of normal scores `z`. Days are seen by the calibrators of today's class, whatever class the
+    /// user was in when they were scored, in training as here: so they lie on one scale, and a model need not keep the class.
+    fn week(&self, z: &[f64], before: &[(Date, Vec<f32>)]) -> Vec<f64> {
+        window(z, before.iter().map(|(_, scores)| self.normal_scores(scores)))
+    }
 }
 
 /// Blocks of nights for cross-fitting.
@@ -96,6 +115,8 @@ const FOLDS: usize = 10;
 struct Crossed {
     /// Fitted to all subjects: what later nights are scored with.
     all: Calibrator,
+    /// Fitted without one block each.
+    without: Vec<Calibrator>,
     /// p-values of the subjects, each from the other blocks.
     p: Vec<f64>,
     /// Normal scores of the subjects, likewise.
@@ -106,6 +127,7 @@ impl Crossed {
     fn fit(scores: &[f64], folds: &[usize], tail_quantile: f64, prior: TailPrior) -> Self {
         let all = Calibrator::fit(scores.to_vec(), tail_quantile, prior);
         let (mut p, mut z) = (vec![1.0; scores.len()], vec![0.0; scores.len()]);
+        let mut without = Vec::with_capacity(FOLDS);
         for fold in 0..FOLDS {
             let others = scores.iter().zip(folds).filter(|(_, f)| **f != fold).map(|(s, _)| *s).collect();
             let calibrator = Calibrator::fit(others, tail_quantile, prior);
@@ -113,8 +135,9 @@ impl Crossed {
                 p[i] = calibrator.p(*score);
                 z[i] = normal_score(calibrator.mid_p(*score));
             }
+            without.push(calibrator);
         }
-        Self { all, p, z }
+        Self { all, without, p, z }
     }
 }
 
@@ -159,6 +182,24 @@ fn fuse(slots: &[Slot], families: &[f64; 6], whole: bool, settings: &Settings) -
     )
 }
 
+/// The weeks of the members of a class, whose normal scores are `z`. Days before that were of another class are seen by this
+/// class's calibrators like the rest, each by those that were fitted without that day's block of nights.
+fn weeks_of(z: &Matrix, members: &[usize], before: &[Vec<usize>], samples: &[Sample], crossed: &[Crossed]) -> Matrix {
+    let row = |i: usize| {
+        if let Ok(k) = members.binary_search(&i) {
+            return z.row(k).to_vec();
+        }
+        let s = &samples[i];
+        let scores = crossed.iter().zip(&s.scores);
+        scores.map(|(c, x)| normal_score(c.without[s.fold % FOLDS].mid_p(f64::from(*x)))).collect()
+    };
+    let windows: Vec<Vec<f64>> = (0..members.len())
+        .into_par_iter()
+        .map(|k| window(z.row(k), before[members[k]].iter().map(|&i| row(i))))
+        .collect();
+    Matrix::new(z.rows, 2 * z.cols, windows.concat())
+}
+
 impl Calibration {
     /// Fits to the subjects of held-out nights, in chronological order. Returns the calibration and, per sample, −ln p
     /// before the second stage (what a user's history is made of).
@@ -175,6 +216,7 @@ impl Calibration {
             members.entry(*class).or_default().push(i);
         }
         let q = settings.calibration.tail_quantile;
+        let before = Compound::wants_weeks(settings).then(|| days_before(samples, histories));
         let mut minus_ln_p = vec![0.0; samples.len()];
         for (class, members) in &members {
             let slots = slots_of(class.subject, class.silent);
@@ -192,7 +234,9 @@ impl Calibration {
                 .collect();
             let compound = if class.subject == SubjectType::UserDay && !class.silent {
                 let z = (0..members.len()).flat_map(|k| crossed.iter().map(move |c| c.z[k])).collect();
-                let fitted = Compound::fit(&Matrix::new(members.len(), slots.len(), z), &folds, settings, seed);
+                let z = Matrix::new(members.len(), slots.len(), z);
+                let weeks = before.as_ref().map(|before| weeks_of(&z, members, before, samples, &crossed));
+                let fitted = Compound::fit(&z, weeks.as_ref(), &folds, settings, seed);
                 fitted.map(|(compound, statistic)| (compound, Crossed::fit(&statistic, &folds, q, COMBINED)))
             } else {
                 None
@@ -254,27 +298,39 @@ impl Calibration {
         Class { subject, silent, stratum }
     }
 
-    /// All p-values of a subject; `history` is the sum and number of the user's remembered −ln p.
-    pub fn apply(&self, class: Class, scores: &[f32], history: (f64, f64), settings: &Settings) -> Fused {
+    /// Does any chain look at weeks, so that the raw scores of active days must be remembered?
+    pub fn looks_at_weeks(&self) -> bool {
+        self.chains.values().any(|c| c.compound.as_ref().is_some_and(Compound::looks_at_weeks))
+    }
+
+    /// All p-values of a subject, given what is remembered of it.
+    pub fn apply(&self, class: Class, scores: &[f32], past: Past<'_>, settings: &Settings) -> Fused {
         let slots = slots_of(class.subject, class.silent);
         let fallback = Calibrator::Exponential { mean: 1.5, unseen: 0.05 };
         let chain = self.chains.get(&class);
         let slot_p: Vec<f64> =
             scores.iter().enumerate().map(|(j, s)| chain.map_or(&fallback, |c| &c.slots[j]).p(f64::from(*s))).collect();
-        let whole = chain.and_then(|c| c.compound.as_ref().map(|compound| compound.p(&c.normal_scores(scores))));
+        let whole = chain.and_then(|c| {
+            let compound = c.compound.as_ref()?;
+            let z = c.normal_scores(scores);
+            Some(compound.p(&z, || c.week(&z, past.week)))
+        });
         let families = family_ps(slots, &slot_p, whole, chain.map(|c| c.families.as_slice()));
         let t = -fuse(slots, &families, whole.is_some(), settings).ln();
         let fused = chain.map_or(&fallback, |c| &c.fused).p(t);
         let v = -fused.ln();
-        let staged = if class.subject == SubjectType::UserDay { second_stage(v, history.0, history.1) } else { v };
+        let staged =
+            if class.subject == SubjectType::UserDay { second_stage(v, past.nights.0, past.nights.1) } else { v };
         let p = chain.map_or(&fallback, |c| &c.last).p(staged);
         Fused { slots: slot_p, families, fused, statistic: t, p }
     }
 
     /// What the family geometry says about a subject, if it looks at its class.
-    pub fn combination(&self, class: Class, scores: &[f32]) -> Option<Combination> {
+    pub fn combination(&self, class: Class, scores: &[f32], past: Past<'_>) -> Option<Combination> {
         let chain = self.chains.get(&class)?;
-        chain.compound.as_ref().map(|c| c.explain(&chain.normal_scores(scores)))
+        let compound = chain.compound.as_ref()?;
+        let z = chain.normal_scores(scores);
+        Some(compound.explain(&z, || chain.week(&z, past.week)))
     }
 
     /// Named arrays of numbers, for a model file.

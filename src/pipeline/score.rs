@@ -12,11 +12,11 @@ use crate::baseline::records;
 use crate::baseline::user::{HABITS, UserState};
 use crate::config::Settings;
 use crate::date::Date;
-use crate::detectors::night::RawNight;
+use crate::detectors::night::{RawNight, slots_of};
 use crate::error::{Error, Kind, Result};
 use crate::explain::story::top_family;
 use crate::features::catalog::Family;
-use crate::fusion::night::{Calibration, Fused};
+use crate::fusion::night::{Calibration, Fused, Past};
 use crate::fusion::rank::{Candidate, rank};
 use crate::models::Record;
 use crate::tables::DayTables;
@@ -32,6 +32,9 @@ struct KeptSubject {
     fused: u64,
     families: [u64; 6],
     habits: [u64; HABITS],
+    /// Raw scores of an active user, if the model looks at weeks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    scores: Vec<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,6 +73,12 @@ pub struct Night {
     pub summaries: Vec<NightSummary>,
     /// Final p-value of every subject (for calibration checks), in canonical order.
     pub p_values: Vec<(SubjectType, f64)>,
+}
+
+/// What is remembered of a user, nothing of other subjects.
+pub(super) fn past<'a>(state: &'a OrgState, id: &str, date: Date) -> Past<'a> {
+    let of = |u: &'a UserState| Past { nights: u.second_stage(), week: u.week_before(date) };
+    state.users.get(id).map_or_else(Past::default, of)
 }
 
 pub(super) struct ScoredOrg {
@@ -141,6 +150,15 @@ impl<'a> Scorer<'a> {
         self.in_sample = false;
         for row in self.rows {
             records::read(row, &mut self.engine.orgs)?;
+        }
+        let slots = slots_of(SubjectType::UserDay, false).len();
+        let mut weeks = self.engine.orgs.values().flat_map(|o| o.users.values()).flat_map(|u| &u.recent);
+        if let Some((_, scores)) = weeks.find(|(_, scores)| scores.len() != slots) {
+            let found = scores.len();
+            let message = format!(
+                "the model remembers days of {found} scores, where this engine has {slots} a day; train a new version"
+            );
+            return Err(Error::new(Kind::Model, message));
         }
         self.next = self.window.1.plus(1);
         Ok(())
@@ -239,7 +257,15 @@ impl<'a> Scorer<'a> {
         // Anything unexpected means: score it again.
         let Some(header) = header.filter(|h| h.chain == chain) else { return Ok(None) };
         let subjects: Option<Vec<KeptSubject>> = lines.map(|l| serde_json::from_str(l).ok()).collect();
-        Ok(subjects.filter(|s| s.len() == header.subjects).map(|s| (header, s)))
+        let subjects = subjects.filter(|s| s.len() == header.subjects);
+        Ok(subjects.filter(|s| s.iter().all(|s| self.has_scores(s))).map(|s| (header, s)))
+    }
+
+    /// Does it have the raw scores that later weeks need, and no others?
+    fn has_scores(&self, s: &KeptSubject) -> bool {
+        let active = s.subject == SubjectType::UserDay && !s.silent;
+        let needed = if active && self.calibration.looks_at_weeks() { slots_of(s.subject, false).len() } else { 0 };
+        s.scores.len() == needed
     }
 
     fn score(
@@ -262,8 +288,7 @@ impl<'a> Scorer<'a> {
                     .map(|s| {
                         let silent = s.subject == SubjectType::UserDay && s.row.is_none();
                         let class = self.calibration.class(s.subject, silent, s.activity);
-                        let history = state.users.get(&s.id).map_or((0.0, 0.0), UserState::second_stage);
-                        self.calibration.apply(class, &s.scores, history, &self.settings)
+                        self.calibration.apply(class, &s.scores, past(state, &s.id, date), &self.settings)
                     })
                     .collect();
                 ScoredOrg { raw, fused }
@@ -272,6 +297,7 @@ impl<'a> Scorer<'a> {
         let mut candidates = Vec::new();
         let mut origin = Vec::new();
         let mut kept = Vec::new();
+        let weekly = self.calibration.looks_at_weeks();
         for (o, (day, s)) in tables.iter().zip(&scored).enumerate() {
             let known = self.engine.orgs.get(&day.org_id).map_or(0, |s| s.days);
             for (i, (subject, fused)) in s.raw.subjects.iter().zip(&s.fused).enumerate() {
@@ -285,6 +311,11 @@ impl<'a> Scorer<'a> {
                     fused: fused.fused.to_bits(),
                     families: fused.families.map(f64::to_bits),
                     habits: user_row.map_or([0; HABITS], |row| s.raw.habits[row].map(f64::to_bits)),
+                    scores: if weekly && user_row.is_some() {
+                        subject.scores.iter().map(|s| s.to_bits()).collect()
+                    } else {
+                        Vec::new()
+                    },
                 });
                 if known < self.settings.baseline.min_history_days.min(7) {
                     // Too young an organisation: everything is new, and nothing can be told from that.
@@ -347,6 +378,9 @@ impl<'a> Scorer<'a> {
             for s in subjects.iter().filter(|s| s.org == org && s.subject == SubjectType::UserDay) {
                 if let Some(user) = state.users.get_mut(&s.id) {
                     user.remember_night(date, -f64::from_bits(s.fused).ln());
+                    if !s.scores.is_empty() {
+                        user.remember_scores(date, s.scores.iter().map(|s| f32::from_bits(*s)).collect());
+                    }
                 }
             }
         }

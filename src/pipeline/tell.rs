@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::events_of;
-use super::score::{Night, ScoredOrg, Scorer};
+use super::score::{Night, ScoredOrg, Scorer, past};
 use crate::anomaly::{NightSummary, SubjectType};
 use crate::baseline::org::OrgState;
 use crate::detectors::night::{facts, shared_new_ips};
@@ -36,7 +36,8 @@ impl Scorer<'_> {
                 let facts = facts(day, state, &s.raw, subject, &shared, &self.settings);
                 let silent = subject.subject == SubjectType::UserDay && subject.row.is_none();
                 let class = self.calibration.class(subject.subject, silent, subject.activity);
-                let combination = self.calibration.combination(class, &subject.scores);
+                let combination =
+                    self.calibration.combination(class, &subject.scores, past(state, &subject.id, day.date));
                 let campaign = &s.raw.campaign;
                 let mut anomaly = tell(&Told { day, state, subject, fused, facts, combination, campaign });
                 anomaly.rank = d.rank;

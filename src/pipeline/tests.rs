@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use rand::RngExt;
 
-use super::{Days, Night, Scorer, train};
+use super::score::past;
+use super::{Days, Night, Scorer, Trained, train};
 use crate::anomaly::Status;
 use crate::config::Settings;
 use crate::date::Date;
@@ -147,8 +148,12 @@ fn memory(odd: Odd, since: i32, days: i32) -> Memory {
 /// Trains on the first 35 days and scores the given ones.
 fn run(days: &Memory, wanted: &[i32]) -> Vec<Night> {
     let settings = Settings::default();
-    let until = Date(FIRST + 34);
-    let trained = train(days, Some(until), &settings, Seed(0), &mut |_, _, _| {}).unwrap();
+    let trained = train(days, Some(Date(FIRST + 34)), &settings, Seed(0), &mut |_, _, _| {}).unwrap();
+    score(days, &trained, settings, wanted)
+}
+
+/// Scores the given days.
+fn score(days: &Memory, trained: &Trained, settings: Settings, wanted: &[i32]) -> Vec<Night> {
     let arrays = trained.arrays.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
     let from = Date(FIRST + wanted[0]);
     let mut scorer = Scorer::new(days, &arrays, &trained.records, trained.window, "model", settings, from).unwrap();
@@ -231,6 +236,53 @@ fn a_night_does_not_depend_on_later_days_on_kept_nights_or_on_threads() {
     assert_eq!(one.install(|| run(&memory(Odd::Country, 36, DAYS), &[37]))[0].anomalies, later[0].anomalies);
 }
 
+/// With the autoencoder, which looks at weeks.
+fn weekly() -> Settings {
+    let mut settings = Settings::default();
+    settings.geometry.night_members = vec!["knn".into(), "autoencoder".into()];
+    settings
+}
+
+#[cfg(feature = "neural")]
+#[test]
+fn a_week_does_not_depend_on_kept_nights_and_a_range_scores_as_its_nights() {
+    let days = memory(Odd::Country, 36, DAYS);
+    let mut trained = train(&days, Some(Date(FIRST + 34)), &weekly(), Seed(0), &mut |_, _, _| {}).unwrap();
+    let alone = score(&days, &trained, weekly(), &[38]);
+    let kept = days.kept.lock().unwrap().clone();
+    assert!(!kept.is_empty() && kept.values().all(|text| text.contains(r#""scores":["#)));
+    // The second time finds the nights in between as the first one kept them.
+    assert_eq!(score(&days, &trained, weekly(), &[38])[0].anomalies, alone[0].anomalies);
+    let range = memory(Odd::Country, 36, DAYS);
+    let nights = score(&range, &trained, weekly(), &[35, 36, 37, 38]);
+    assert_eq!(nights[3].anomalies, alone[0].anomalies);
+    assert_eq!(*range.kept.lock().unwrap(), kept);
+    // The model remembers the week before its first night, and the night depends on it.
+    let all = trained.records.len();
+    trained.records.retain(|r| r.section != "recent");
+    assert_eq!(all - trained.records.len(), USERS);
+    let forgotten = score(&memory(Odd::Country, 36, DAYS), &trained, weekly(), &[35]);
+    assert_ne!(forgotten[0].p_values, nights[0].p_values);
+}
+
+#[test]
+fn without_the_autoencoder_no_weeks_are_remembered() {
+    let days = memory(Odd::Nothing, 0, 37);
+    let trained = train(&days, Some(Date(FIRST + 34)), &Settings::default(), Seed(0), &mut |_, _, _| {}).unwrap();
+    assert!(trained.records.iter().all(|r| r.section != "recent"));
+    run(&days, &[35, 36]);
+    assert!(days.kept.lock().unwrap().values().all(|text| !text.contains(r#""scores":["#)));
+}
+
+#[cfg(not(feature = "neural"))]
+#[test]
+fn a_build_without_neural_detectors_says_so_before_it_trains() {
+    let days = memory(Odd::Nothing, 0, 5);
+    let error = train(&days, None, &weekly(), Seed(0), &mut |_, _, _| {}).unwrap_err();
+    assert_eq!(error.kind(), Kind::Config);
+    assert!(error.to_string().contains("no neural detectors"), "{error}");
+}
+
 #[test]
 fn equal_training_gives_equal_numbers_at_any_thread_count() {
     let days = memory(Odd::Nothing, 0, 30);
@@ -264,8 +316,8 @@ fn without_its_reasons_an_alert_is_an_ordinary_day() {
         let raw = scorer.engine.evaluate(std::slice::from_ref(&table), &settings).remove(0);
         let subject = raw.subjects.iter().find(|s| s.id == "user03").unwrap();
         let class = scorer.calibration.class(subject.subject, false, subject.activity);
-        let history = scorer.engine.orgs["org"].users["user03"].second_stage();
-        let p = |scores: &[f32]| scorer.calibration.apply(class, scores, history, &settings).p;
+        let past = past(&scorer.engine.orgs["org"], "user03", date);
+        let p = |scores: &[f32]| scorer.calibration.apply(class, scores, past, &settings).p;
         assert!(p(&subject.scores) < 1e-3);
         let told = &run(&days, &[35])[0].anomalies[0];
         // Every slot whose fact is told, also where two say the same.

@@ -10,7 +10,7 @@ use crate::config::settings::Fusion;
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
 use crate::explain::story::top_family;
-use crate::fusion::night::{Calibration, Sample};
+use crate::fusion::night::{Calibration, Past, Sample};
 use crate::fusion::rank::{Candidate, Cases, rank};
 use crate::models::Record;
 use crate::seed::Seed;
@@ -49,6 +49,11 @@ pub fn train(
     seed: Seed,
     progress: Progress<'_>,
 ) -> Result<Trained> {
+    if cfg!(not(feature = "neural")) && settings.geometry.night_members.iter().any(|m| m == "autoencoder") {
+        let message = "geometry.night-members names autoencoder, but this build has no neural detectors (feature `neural`): \
+                       take it out of the list, or train with a build that has them";
+        return Err(Error::new(Kind::Config, message));
+    }
     let calendar = calendar(days, until)?;
     let (Some(&first_day), Some(&last)) = (calendar.keys().next(), calendar.keys().next_back()) else {
         return Err(Error::new(Kind::NoData, "no day to train on: the input is empty or every day lies after --until"));
@@ -101,6 +106,7 @@ pub fn train(
     let (calibration, minus_ln_p) = Calibration::fit(&second.samples, second.histories, settings, seed);
     let mut hits = [0.0; 2];
     let mut scored = 0.0;
+    let weekly = calibration.looks_at_weeks();
     for ((sample, (date, org, id)), v) in second.samples.iter().zip(&second.of).zip(&minus_ln_p) {
         if sample.subject == SubjectType::UserDay {
             scored += 1.0;
@@ -108,9 +114,14 @@ pub fn train(
             hits[1] += f64::from(u8::from(*v >= 1000.0_f64.ln()));
             if let Some(user) = second.engine.orgs.get_mut(org).and_then(|o| o.users.get_mut(id)) {
                 user.remember_night(*date, *v);
+                if weekly && !sample.silent {
+                    user.remember_scores(*date, sample.scores.clone());
+                }
             }
         }
     }
+    // Of users who have not come lately nothing is left that a later week could reach.
+    second.engine.orgs.values_mut().flat_map(|o| o.users.values_mut()).for_each(|u| u.forget_scores(last));
     // The training window counts as reviewed: its odd nights are part of what is normal from here on.
     second.engine.learn_postponed(days, None, settings)?;
     let engine = second.engine;
@@ -198,6 +209,7 @@ impl HeldOut {
                         activity: s.activity,
                         scores: s.scores,
                         history,
+                        date: *date,
                         // Interleaved, so that every block has young and old baselines alike.
                         fold: i,
                     });
@@ -219,7 +231,9 @@ impl HeldOut {
                 .map(|&i| {
                     let (s, (_, org, id)) = (&self.samples[i], &self.of[i]);
                     let class = calibration.class(s.subject, s.silent, s.activity);
-                    let fused = calibration.apply(class, &s.scores, history[s.history], settings);
+                    // Its calibration knows no combinations, so nothing looks at weeks.
+                    let past = Past { nights: history[s.history], week: &[] };
+                    let fused = calibration.apply(class, &s.scores, past, settings);
                     if s.subject == SubjectType::UserDay {
                         let (sum, n) = history[s.history];
                         history[s.history] = (sum + (-fused.fused.ln()).min(6.0), n + 1.0);

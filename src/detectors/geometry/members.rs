@@ -176,6 +176,18 @@ impl Members {
         })
     }
 
+    /// The autoencoder alone, on a random choice of so many rows. `Err` if the build has none.
+    #[cfg_attr(not(feature = "neural"), expect(unused_variables, reason = "there is nothing to fit"))]
+    pub fn autoencoder(rows: &Matrix, most: usize, seed: Seed) -> Result<Self, String> {
+        #[cfg(feature = "neural")]
+        {
+            let options = autoencoder::Options { max_rows: most, ..autoencoder::Options::default() };
+            Ok(Self { autoencoder: Some(Autoencoder::fit(rows, options, seed)?), ..Self::default() })
+        }
+        #[cfg(not(feature = "neural"))]
+        Err("this build has no feature `neural`".to_owned())
+    }
+
     /// Raw scores of scaled rows by each fitted member, higher = odder, all finite.
     pub fn score(&self, rows: &Matrix) -> Vec<(Member, Vec<f64>)> {
         let mut out = Vec::new();
