@@ -221,7 +221,7 @@ impl Default for Geometry {
             references: 10_000,
             members: named(&["extended_isolation_forest", "dbscan", "knn", "mahalanobis", "gaussian_mixture"]),
             trim: 0.2,
-            night_members: named(&["extended_isolation_forest", "knn"]),
+            night_members: named(&["extended_isolation_forest"]),
             night_trees: 100,
             night_trim: 0.05,
             autoencoder: false,

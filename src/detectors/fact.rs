@@ -241,8 +241,8 @@ pub struct CombinationPart {
     pub observed: f64,
     /// How far out the other parts suggest.
     pub expected: f64,
-    /// How far out it was on the most similar ordinary day, if days are compared.
-    pub nearest: Option<f64>,
+    /// How far out it was on the most similar ordinary day.
+    pub nearest: f64,
 }
 
 /// A value never used before by the user.

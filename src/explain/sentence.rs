@@ -343,11 +343,9 @@ pub fn say(fact: &Fact) -> Said {
         }
         Fact::Combination { parts, agree, members, p } => {
             let each = |of: &dyn Fn(&CombinationPart) -> String| list(&parts.iter().map(of).collect::<Vec<_>>());
-            let nearest = if parts.iter().all(|part| part.nearest.is_some()) {
-                let near = each(&|part| deviations(part.nearest.unwrap_or_default()));
-                format!("; on the most similar ordinary day {near}")
-            } else {
-                String::new()
+            let agree = match members {
+                1 => String::new(),
+                _ => format!("; {} of {members} detectors of whole days agree", agree.len()),
             };
             Said {
                 feature: "combination".into(),
@@ -356,16 +354,16 @@ pub fn say(fact: &Fact) -> Said {
                 low: 0.0,
                 high: parts.iter().map(|part| part.expected).fold(0.0, f64::max),
                 sentence: format!(
-                    "Taken together the day is unlike any other (about 1 in {}; {} of {members} detectors of whole days agree). \
-                     In deviations of a calm day: {}{nearest}.",
+                    "Taken together the day is unlike any other (about 1 in {}{agree}). In deviations of a calm day: {}; on the most \
+                     similar ordinary day {}.",
                     number((1.0 / p).round()),
-                    agree.len(),
                     each(&|part| format!(
                         "{} at {} where the rest suggests {}",
                         part.what,
                         deviations(part.observed),
                         deviations(part.expected)
                     )),
+                    each(&|part| deviations(part.nearest)),
                 ),
             }
         }

@@ -131,7 +131,7 @@ fn combined(slots: &[Slot], told: &Told<'_>, contribution: f64) -> Option<(Evide
             what: super::words::slot(&slots[slot].name),
             observed,
             expected,
-            nearest: combination.nearest.as_ref().map(|n| n[slot]),
+            nearest: combination.nearest[slot],
         })
         .collect();
     if p > AGREES || parts.is_empty() {

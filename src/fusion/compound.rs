@@ -14,6 +14,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use super::calibrate::{ANY_SCALE, COMBINED, Calibrator};
 use crate::config::Settings;
 use crate::detectors::geometry::gaussian::Gaussian;
+use crate::detectors::geometry::knn::Neighbours;
 use crate::detectors::geometry::linalg::Cholesky;
 use crate::detectors::geometry::matrix::Matrix;
 use crate::detectors::geometry::members::{Bounds, MOST_WEIGHT, Member, Members, top_half};
@@ -24,6 +25,9 @@ const FEWEST: usize = 300;
 
 /// Blocks of nights for the cross-fit.
 const BLOCKS: usize = 5;
+
+/// Ordinary subjects that are kept for comparison.
+const ORDINARY: usize = 500;
 
 /// Normal scores are kept within: nothing odd says little, and beyond the other end marginals have said it all.
 const RANGE: (f64, f64) = (-2.0, 8.0);
@@ -44,6 +48,8 @@ pub struct Compound {
     fused: Calibrator,
     /// Centre and covariance of the normal scores: what is expected of one given the others.
     shape: Gaussian,
+    /// Ordinary subjects, one of which an odd one is compared with.
+    ordinary: Neighbours,
 }
 
 /// What the family says about one subject.
@@ -54,8 +60,8 @@ pub struct Combination {
     /// Slots that stand out given the others, the farthest first: slot, normal score, expected given the others, deviation from
     /// that in conditional standard deviations.
     pub parts: Vec<(usize, f64, f64, f64)>,
-    /// Normal scores of the most similar ordinary subject, if members compare subjects.
-    pub nearest: Option<Vec<f64>>,
+    /// Normal scores of the most similar ordinary subject.
+    pub nearest: Vec<f64>,
 }
 
 /// The normal score of a p-value.
@@ -119,7 +125,14 @@ impl Compound {
             Some(weeks) => Some(fit_weeks(weeks)?),
             None => None,
         };
-        Some((Self { members: fit(z)?, weeks, calibrators, fused, shape }, statistic))
+        // Those that are no odder than most, evenly over the nights.
+        let mut sorted = statistic.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let calm: Vec<usize> = (0..z.rows).filter(|r| statistic[*r] <= sorted[z.rows / 2]).collect();
+        let shown = calm.len().min(ORDINARY);
+        let picked: Vec<usize> = (0..shown).map(|i| calm[i * calm.len() / shown]).collect();
+        let ordinary = Neighbours::comparing(&z.select(&picked));
+        Some((Self { members: fit(z)?, weeks, calibrators, fused, shape, ordinary }, statistic))
     }
 
     /// Does a member look at weeks, so that they must be remembered?
@@ -147,7 +160,7 @@ impl Compound {
         let mut parts: Vec<(usize, f64, f64, f64)> =
             given.into_iter().enumerate().map(|(j, (expected, deviation))| (j, z[j], expected, deviation)).collect();
         parts.sort_by(|a, b| b.3.total_cmp(&a.3).then(a.0.cmp(&b.0)));
-        let nearest = self.members.neighbours().map(|n| n.reference(n.nearest(z)));
+        let nearest = self.ordinary.reference(self.ordinary.nearest(z));
         Combination { members: self.members(z, week).into_iter().map(|(m, _, p)| (m, p)).collect(), parts, nearest }
     }
 
@@ -161,6 +174,7 @@ impl Compound {
             out.push((format!("{prefix}/calibration/{}", member.name()), numbers));
         }
         out.push((format!("{prefix}/calibration/fused"), self.fused.to_numbers()));
+        out.push((format!("{prefix}/ordinary"), self.ordinary.references.values.clone()));
         out.push((format!("{prefix}/shape/mean"), self.shape.mean.clone()));
         out.push((format!("{prefix}/shape/factor"), self.shape.factor.lower.iter().copied().collect()));
         out
@@ -203,9 +217,17 @@ impl Compound {
         }
         let name = format!("{prefix}/calibration/fused");
         let fused = arrays.get(name.as_str()).and_then(|v| Calibrator::from_numbers(v)).ok_or(name)?;
+        let name = format!("{prefix}/ordinary");
+        let ordinary = match arrays.get(name.as_str()) {
+            Some(v) if slots > 0 && !v.is_empty() && v.len().is_multiple_of(slots) => {
+                let rows = v.len() / slots;
+                Neighbours::with(Matrix::new(rows, slots, v.to_vec()), [1, 1])
+            }
+            _ => return Err(name),
+        };
         let name = format!("{prefix}/shape/factor");
         let factor = arrays.get(name.as_str()).and_then(|v| Cholesky::from_numbers(v, slots)).ok_or(name)?;
-        Ok(Some(Self { members, weeks, calibrators, fused, shape: Gaussian { mean: mean.to_vec(), factor } }))
+        Ok(Some(Self { members, weeks, calibrators, fused, shape: Gaussian { mean: mean.to_vec(), factor }, ordinary }))
     }
 }
 

@@ -331,3 +331,12 @@ fn without_its_reasons_an_alert_is_an_ordinary_day() {
         assert!(p(&without) > 0.05, "{}: {}", told.title, p(&without));
     }
 }
+
+#[test]
+fn a_backend_that_is_too_narrow_for_nights_is_refused() {
+    let mut settings = Settings::default();
+    settings.geometry.backend = crate::config::settings::ForestBackend::ExtendedIsolationForest;
+    let error = train(&memory(Odd::Nothing, 0, 8), None, &settings, Seed(0), &mut |_, _, _| {}).unwrap_err();
+    assert_eq!(error.kind(), Kind::Config);
+    assert!(error.to_string().contains("at most 32 columns"), "{error}");
+}

@@ -6,7 +6,7 @@ use super::{Days, Engine, Progress, calendar, events_of, load_all};
 use crate::anomaly::{Status, SubjectType};
 use crate::baseline::records;
 use crate::config::Settings;
-use crate::config::settings::Fusion;
+use crate::config::settings::{ForestBackend, Fusion};
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
 use crate::explain::story::top_family;
@@ -52,6 +52,15 @@ pub fn train(
     if cfg!(not(feature = "neural")) && settings.geometry.night_members.iter().any(|m| m == "autoencoder") {
         let message = "geometry.night-members names autoencoder, but this build has no neural detectors (feature `neural`): \
                        take it out of the list, or train with a build that has them";
+        return Err(Error::new(Kind::Config, message));
+    }
+    let (slots, most) = (crate::detectors::slots().len(), crate::detectors::geometry::backend::MAX_WIDTH);
+    let by_crate = settings.geometry.backend == ForestBackend::ExtendedIsolationForest;
+    if by_crate && settings.fusion.geometry > 0.0 && slots > most {
+        let message = format!(
+            "geometry.backend = \"extended-isolation-forest\" takes at most {most} columns, a night has {slots}: use \
+             \"quietwatch\", or fusion.geometry = 0"
+        );
         return Err(Error::new(Kind::Config, message));
     }
     let calendar = calendar(days, until)?;

@@ -43,6 +43,11 @@ impl Neighbours {
         Self::with(compress(references), [FEW.min(n), many.min(n)])
     }
 
+    /// With one neighbour: for comparison alone.
+    pub fn comparing(references: &Matrix) -> Self {
+        Self::with(compress(references), [1, 1])
+    }
+
     /// From compressed references and numbers of neighbours.
     pub fn with(references: Matrix, k: [usize; 2]) -> Self {
         let holds = 1 <= k[0] && k[0] <= k[1] && k[1] <= references.rows;

@@ -208,11 +208,6 @@ impl Members {
         out
     }
 
-    /// The references of nearest neighbours, if they were fitted.
-    pub fn neighbours(&self) -> Option<&Neighbours> {
-        self.knn.as_ref()
-    }
-
     /// What a model file keeps, under names that begin with `prefix`.
     pub fn to_arrays(&self, prefix: &str) -> Vec<NamedArray> {
         let mut out = Vec::new();
