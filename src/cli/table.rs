@@ -79,8 +79,10 @@ pub(super) fn train(path: &Path, args: &TrainArgs, out: &mut dyn Write) -> Resul
     bar.set_position(1);
     let trained = pipeline::train_table(&table.numbers, config.settings(), config.run().seed)?;
     bar.finish_and_clear();
-    let dropped = trained.dropped.iter().filter_map(|&i| table.columns.get(i).cloned()).collect();
-    let manifest = manifest(&table, args, &config, dropped);
+    let (dropped, learned): (Vec<_>, Vec<_>) =
+        table.columns.iter().cloned().enumerate().partition(|(i, _)| trained.dropped.contains(i));
+    let names = |of: Vec<(usize, String)>| of.into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+    let manifest = manifest(&table, args, &config, names(learned), names(dropped));
     let card = card(&manifest);
     let info = manifest.table.clone();
     let arrays = trained.arrays.into_iter().map(|(name, shape, values)| Array { name, shape, values }).collect();
@@ -105,19 +107,19 @@ fn columns(n: usize) -> String {
     words::count(n as u64, "column")
 }
 
-fn manifest(table: &Table, args: &TrainArgs, config: &Config, dropped: Vec<String>) -> Manifest {
+fn manifest(table: &Table, args: &TrainArgs, config: &Config, learned: Vec<String>, dropped: Vec<String>) -> Manifest {
     Manifest {
         enrichment: String::new(),
         format_version: 0,
         engine_version: env!("CARGO_PKG_VERSION").to_owned(),
-        feature_schema: table::schema(&table.columns),
+        feature_schema: table::schema(&learned),
         settings: config.settings().clone(),
         seed: config.run().seed,
         train_from: None,
         train_until: None,
         table: Some(TableInfo {
             keys: args.table.key.clone(),
-            columns: table.columns.clone(),
+            columns: learned,
             excluded: args.table.exclude.clone(),
             dropped,
             rows: table.numbers.rows as u64,
@@ -187,6 +189,15 @@ pub(super) fn score(path: &Path, args: &ScoreArgs, out: &mut dyn Write) -> Resul
     let bar = terminal::progress("reading", 2);
     let table = table::read(path, wanted, &config.settings().limits)?;
     tell_unused(&table, info);
+    let cells = table.numbers.values.len() as u64;
+    let missing = table.numbers.values.iter().filter(|x| !x.is_finite()).count() as u64;
+    if missing > 0 {
+        eprintln!(
+            "note: {} of {} cells are missing or infinite and count as their column's median",
+            words::thousands(missing),
+            words::thousands(cells)
+        );
+    }
     bar.set_message("scoring");
     bar.set_position(1);
     let arrays: BTreeMap<&str, (&[usize], &[f64])> =
@@ -235,11 +246,12 @@ fn learned(model: &LoadedModel) -> Result<&TableInfo> {
 
 /// Says which columns of the file play no part, if anybody might think that they do.
 fn tell_unused(table: &Table, info: &TableInfo) {
-    let known = |name: &&String| info.keys.contains(name) || info.excluded.contains(name);
+    let known =
+        |name: &&String| info.keys.contains(name) || info.excluded.contains(name) || info.dropped.contains(name);
     let unused: Vec<&String> = table.unused.iter().filter(|name| !known(name)).collect();
     if !unused.is_empty() {
         let names = listed(&unused);
-        eprintln!("note: {} that the model did not learn: {}", columns(unused.len()), terminal::escape(&names));
+        eprintln!("note: ignored {} that the model did not learn: {}", columns(unused.len()), terminal::escape(&names));
     }
 }
 

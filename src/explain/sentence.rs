@@ -267,23 +267,24 @@ pub fn say(fact: &Fact) -> Said {
             ),
         },
         Fact::WholeSession { channel, ip, start_ms, end_ms, calls, parts } => {
-            let each =
-                |of: &dyn Fn(&(&'static Feature, f64, f64)) -> String| list(&parts.iter().map(of).collect::<Vec<_>>());
+            let each = |of: &dyn Fn(&(&'static Feature, f64, f64)) -> String| {
+                parts.iter().map(of).collect::<Vec<_>>().join("; ")
+            };
             Said {
-                feature: "session combination".into(),
-                observed: each(&|(f, seen, _)| format!("{} {}", f.name, bare(*seen, f.unit))),
-                expected: each(&|(f, _, usual)| format!("{} {}", f.name, bare(*usual, f.unit))),
+                feature: "session as a whole".into(),
+                observed: each(&|(f, seen, _)| format!("{} {}", brief(f.meaning), bare(*seen, f.unit))),
+                expected: each(&|(f, _, usual)| format!("{} {}", brief(f.meaning), bare(*usual, f.unit))),
                 low: 0.0,
                 high: 0.0,
                 sentence: format!(
-                    "The session {}–{} UTC ({} from {}, {} calls) stands out as a whole: {}.",
+                    "The session {}–{} UTC ({} from {}, {} calls) as a whole: {}.",
                     clock(*start_ms),
                     clock(*end_ms),
                     name(channel),
                     name(ip),
                     number(*calls),
                     each(&|(f, seen, usual)| format!(
-                        "{} {}, usual {}",
+                        "{} {} (usual {})",
                         brief(f.meaning),
                         bare(*seen, f.unit),
                         bare(*usual, f.unit)
@@ -345,25 +346,24 @@ pub fn say(fact: &Fact) -> Said {
             let each = |of: &dyn Fn(&CombinationPart) -> String| list(&parts.iter().map(of).collect::<Vec<_>>());
             let agree = match members {
                 1 => String::new(),
-                _ => format!("; {} of {members} detectors of whole days agree", agree.len()),
+                _ => format!(", by {} of {members} detectors of whole days", agree.len()),
             };
             Said {
                 feature: "combination".into(),
                 observed: each(&|part| format!("{} {}", part.what, deviations(part.observed))),
-                expected: each(&|part| deviations(part.expected)),
+                expected: each(&|part| format!("{} {}", part.what, deviations(part.expected))),
                 low: 0.0,
-                high: parts.iter().map(|part| part.expected).fold(0.0, f64::max),
+                high: 0.0,
                 sentence: format!(
-                    "Taken together the day is unlike any other (about 1 in {}{agree}). In deviations of a calm day: {}; on the most \
-                     similar ordinary day {}.",
-                    number((1.0 / p).round()),
+                    "All in all such a day comes once in {}{agree}. What stands out, in ups and downs of a calm day: {}.",
+                    number(two_digits(1.0 / p)),
                     each(&|part| format!(
-                        "{} at {} where the rest suggests {}",
+                        "{} at {} (from the rest of the day one would expect {}, the most similar ordinary day had {})",
                         part.what,
                         deviations(part.observed),
-                        deviations(part.expected)
+                        deviations(part.expected),
+                        deviations(part.nearest)
                     )),
-                    each(&|part| deviations(part.nearest)),
                 ),
             }
         }
@@ -407,6 +407,12 @@ fn say_new(k: ValueKind, values: &[crate::detectors::fact::NewValue], expected: 
         high: expected,
         sentence: format!("From {} UTC: {} {}{more}, {org}.", clock(first), kind(k, values.len() > 1), list(&shown)),
     }
+}
+
+/// A number to two digits.
+fn two_digits(x: f64) -> f64 {
+    let unit = 10_f64.powf(x.max(1.0).log10().floor() - 1.0);
+    (x / unit).round() * unit
 }
 
 /// A number of standard deviations.

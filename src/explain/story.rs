@@ -119,13 +119,15 @@ fn evidence(slots: &[Slot], told: &Told<'_>) -> Vec<(Evidence, Fact)> {
 fn combined(slots: &[Slot], told: &Told<'_>, contribution: f64) -> Option<(Evidence, Fact)> {
     const PARTS: usize = 3;
     const STANDS_OUT: f64 = 1.0;
+    const ODD: f64 = 0.01;
     const AGREES: f64 = 0.05;
     let combination = told.combination.as_ref()?;
     let p = told.fused.families[Family::Geometry as usize];
+    let mut subjects = BTreeSet::new();
     let parts: Vec<CombinationPart> = combination
         .parts
         .iter()
-        .filter(|part| part.3 > STANDS_OUT)
+        .filter(|part| part.3 > STANDS_OUT && subjects.insert(super::words::slot_subject(&slots[part.0].name)))
         .take(PARTS)
         .map(|&(slot, observed, expected, _)| CombinationPart {
             what: super::words::slot(&slots[slot].name),
@@ -134,7 +136,8 @@ fn combined(slots: &[Slot], told: &Told<'_>, contribution: f64) -> Option<(Evide
             nearest: combination.nearest[slot],
         })
         .collect();
-    if p > AGREES || parts.is_empty() {
+    // One part is no combination.
+    if p > ODD || parts.len() < 2 {
         return None;
     }
     let agree = combination.members.iter().filter(|(_, p)| *p < AGREES).map(|(m, _)| m.name()).collect();
@@ -435,6 +438,7 @@ fn story(told: &Told<'_>, who: &str, evidence: &[(Evidence, Fact)], calls: u64, 
             Fact::New { kind, .. } | Fact::NewShare { kind, .. } | Fact::Mix { kind, .. } => kind.name().to_owned(),
             Fact::Hours { .. } | Fact::MissingHours { .. } | Fact::Profile { .. } => "hours".into(),
             Fact::Rule { .. } => e.detector.clone(),
+            Fact::Session { start_ms, .. } | Fact::WholeSession { start_ms, .. } => format!("session {start_ms}"),
             _ => e.feature.clone(),
         };
         if topics.insert(topic) {

@@ -54,17 +54,43 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// What a detector's slot looks at: the meaning of its feature without the small print, else its name.
-pub fn slot(name: &str) -> String {
-    let (detector, feature) = name.split_once('/').unwrap_or(("", name));
+/// What a detector's slot looks at, as a noun.
+pub fn slot(slot: &str) -> String {
+    let (detector, feature) = slot.split_once('/').unwrap_or(("", slot));
     let known =
         user_day::FEATURES.iter().chain(session::FEATURES).find(|f| f.name == feature).map(|f| brief(f.meaning));
-    let plain = feature.replace(['_', '-'], " ");
-    match (detector, known) {
-        ("count" | "level" | "rate", Some(meaning)) => meaning.to_owned(),
-        ("session", Some(meaning)) => format!("a session's {meaning}"),
-        ("count" | "level" | "rate" | "", _) => plain,
-        _ => format!("{} {plain}", detector.replace('-', " ")),
+    let of_kind =
+        |plural| ValueKind::from_name(feature).map_or_else(|| feature.replace('_', " "), |k| kind(k, plural).into());
+    match (detector, feature) {
+        ("new", "fingerprint") => "parts of the identity that are new together".into(),
+        ("new", "shared_ip") => "an address new to several organisations".into(),
+        ("new", _) => format!("rarity of new {}", of_kind(true)),
+        ("new-count", _) => format!("number of new {}", of_kind(true)),
+        ("new-calls", _) => format!("calls on new {}", of_kind(true)),
+        ("value-count", _) => format!("calls with a known {}", of_kind(false)),
+        ("mix", _) => format!("mix of {}", of_kind(true)),
+        ("rule", "median" | "sigma" | "percentile") => "API calls against simple limits".into(),
+        ("rule", "error_points") => "share of failing calls against a simple limit".into(),
+        ("rule", "new_value") => "many calls on a new value".into(),
+        ("rule", "never_seen_hour") => "an hour never used before".into(),
+        ("time", "unusual_hours") => "activity at unusual hours".into(),
+        ("time", "missing_hours") => "usual hours without activity".into(),
+        ("time", "hour_profile") => "shift to other hours".into(),
+        ("time", "weekday") => "activity on an unusual day of the week".into(),
+        ("time", "dormant") => "silence before the day".into(),
+        ("trend", what) => format!("trend of {what}"),
+        ("session", "combination") => "a session as a whole".into(),
+        ("session", _) => format!("a session's {}", known.unwrap_or(feature)),
+        _ => known.map_or_else(|| feature.replace(['_', '-'], " "), str::to_owned),
+    }
+}
+
+/// What a slot is about, whatever it measures of it: two slots of one subject are no combination.
+pub fn slot_subject(slot: &str) -> &str {
+    match slot.split_once('/') {
+        Some(("rule", "median" | "sigma" | "percentile")) => "calls",
+        Some((_, feature)) => feature,
+        None => slot,
     }
 }
 

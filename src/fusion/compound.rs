@@ -99,6 +99,7 @@ impl Compound {
             bulk: 1.0,
             ridge: RIDGE,
             trees: g.night_trees as usize,
+            eps: None,
         };
         let fit = |rows: &Matrix| {
             if wanted.is_empty() { Some(Members::default()) } else { Members::fit(rows, &wanted, bounds, g, seed).ok() }

@@ -65,6 +65,8 @@ pub struct Past<'a> {
     pub nights: (f64, f64),
     /// Raw scores of the active days among the six before, if the model looks at weeks.
     pub week: &'a [(Date, Vec<f32>)],
+    /// Only a part of the day was judged (a victim of a flood of log-ins): nothing can be said of the whole.
+    pub partly: bool,
 }
 
 /// p-values of one subject.
@@ -312,6 +314,9 @@ impl Calibration {
             scores.iter().enumerate().map(|(j, s)| chain.map_or(&fallback, |c| &c.slots[j]).p(f64::from(*s))).collect();
         let whole = chain.and_then(|c| {
             let compound = c.compound.as_ref()?;
+            if past.partly {
+                return Some(1.0);
+            }
             let z = c.normal_scores(scores);
             Some(compound.p(&z, || c.week(&z, past.week)))
         });
@@ -328,7 +333,7 @@ impl Calibration {
     /// What the family geometry says about a subject, if it looks at its class.
     pub fn combination(&self, class: Class, scores: &[f32], past: Past<'_>) -> Option<Combination> {
         let chain = self.chains.get(&class)?;
-        let compound = chain.compound.as_ref()?;
+        let compound = chain.compound.as_ref().filter(|_| !past.partly)?;
         let z = chain.normal_scores(scores);
         Some(compound.explain(&z, || chain.week(&z, past.week)))
     }

@@ -29,8 +29,13 @@ const FOREST_ROWS: usize = 100_000;
 /// More columns than this are a forgery: no memory holds a thousand rows of them.
 const MOST_COLS: f64 = 1e9;
 
-/// Where the tail begins.
-const TAIL: f64 = 0.95;
+/// Where the tail begins: above it lie so many rows, but no more than a share. Below, p-values are counted: a twentieth of rows
+/// with a rare flag is no tail.
+const TAIL_ROWS: f64 = 40.0;
+const TAIL_SHARE: f64 = 0.05;
+
+/// Fewest rows that are learned from: of fewer, nothing can be said about a tail.
+pub const FEWEST: usize = 10;
 
 /// A fitted family.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +65,9 @@ impl Family {
     /// Fits to raw rows, which may hold NaN (missing) and infinities. `Err` says why it is not possible (too few rows, no
     /// column that varies, or a backend that cannot).
     pub fn fit(raw: &Matrix, settings: &Geometry, seed: Seed) -> Result<Self, String> {
+        if raw.rows < FEWEST {
+            return Err(format!("expected at least {FEWEST} rows to tell odd from ordinary, found {} rows", raw.rows));
+        }
         let scaler = Scaler::fit(raw);
         if scaler.kept.is_empty() {
             return Err(format!(
@@ -76,10 +84,12 @@ impl Family {
             bulk: BULK,
             ridge: 0.0,
             trees: settings.trees as usize,
+            eps: None,
         };
-        let fit = |rows: &Matrix| Members::fit(rows, &wanted, bounds, settings, seed);
+        let fit = |rows: &Matrix, eps| Members::fit(rows, &wanted, Bounds { eps, ..bounds }, settings, seed);
         let (members, raw_scores) = if raw.rows <= CROSSED {
             let rows = scaler.apply(raw);
+            let members = fit(&rows, None)?;
             // Interleaved in a shuffled order: tables often come sorted.
             let mut order: Vec<usize> = (0..rows.rows).collect();
             order.shuffle(&mut seed.derive("parts", 0));
@@ -98,7 +108,7 @@ impl Family {
                 };
                 let (rest, held_out) = (of(false), of(true));
                 for (i, (member, values)) in
-                    fit(&rows.select(&rest))?.score(&rows.select(&held_out)).into_iter().enumerate()
+                    fit(&rows.select(&rest), members.eps())?.score(&rows.select(&held_out)).into_iter().enumerate()
                 {
                     if scores.len() == i {
                         scores.push((member, Vec::new()));
@@ -106,7 +116,7 @@ impl Family {
                     scores[i].1.extend(values);
                 }
             }
-            (fit(&rows)?, scores)
+            (members, scores)
         } else {
             let mut order: Vec<usize> = (0..raw.rows).collect();
             let drawn = (CALIBRATING + FOREST_ROWS).min(raw.rows);
@@ -114,10 +124,12 @@ impl Family {
             let (calibrating, learning) = picked.split_at_mut(CALIBRATING.min(raw.rows / 2));
             learning.sort_unstable();
             calibrating.sort_unstable();
-            let members = fit(&scaler.apply(&raw.select(learning)))?;
+            let members = fit(&scaler.apply(&raw.select(learning)), None)?;
             let scores = members.score(&scaler.apply(&raw.select(calibrating)));
             (members, scores)
         };
+        let calibrating = raw_scores.first().map_or(1, |(_, s)| s.len().max(1));
+        let tail = 1.0 - (TAIL_ROWS / calibrating as f64).min(TAIL_SHARE);
         let fitted: Vec<Member> = raw_scores.iter().map(|(m, _)| *m).collect();
         let weights: Vec<f64> = fitted.iter().map(|m| if counting.contains(m) { m.weight() } else { 0.0 }).collect();
         if weights.iter().sum::<f64>() <= 0.0 {
@@ -126,11 +138,11 @@ impl Family {
         let calibrators: Vec<(Member, Calibrator, f64)> = raw_scores
             .iter()
             .zip(weights)
-            .map(|((member, scores), weight)| (*member, Calibrator::fit(scores.clone(), TAIL, ANY_SCALE), weight))
+            .map(|((member, scores), weight)| (*member, Calibrator::fit(scores.clone(), tail, ANY_SCALE), weight))
             .collect();
         let statistic = fuse(&calibrators, &raw_scores);
         let least = (statistic.iter().copied().fold(f64::INFINITY, f64::min), statistic.len() as f64);
-        let fused = Calibrator::fit(statistic, TAIL, COMBINED_FEW);
+        let fused = Calibrator::fit(statistic, tail, COMBINED_FEW);
         Ok(Self { scaler, cols: raw.cols, members, calibrators, fused, least })
     }
 
@@ -178,11 +190,6 @@ impl Family {
     /// Width of the raw rows it learned from, and of those it can score.
     pub fn cols(&self) -> usize {
         self.cols
-    }
-
-    /// Columns, by their place in the raw rows, that did not vary in training and are not looked at.
-    pub fn dropped(&self) -> Vec<usize> {
-        (0..self.cols).filter(|c| !self.scaler.kept.contains(c)).collect()
     }
 
     /// What a model file keeps.

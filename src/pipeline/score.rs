@@ -12,7 +12,7 @@ use crate::baseline::records;
 use crate::baseline::user::{HABITS, UserState};
 use crate::config::Settings;
 use crate::date::Date;
-use crate::detectors::night::{RawNight, slots_of};
+use crate::detectors::night::{RawNight, RawSubject, slots_of};
 use crate::error::{Error, Kind, Result};
 use crate::explain::story::top_family;
 use crate::features::catalog::Family;
@@ -76,9 +76,11 @@ pub struct Night {
 }
 
 /// What is remembered of a user, nothing of other subjects.
-pub(super) fn past<'a>(state: &'a OrgState, id: &str, date: Date) -> Past<'a> {
-    let of = |u: &'a UserState| Past { nights: u.second_stage(), week: u.week_before(date) };
-    state.users.get(id).map_or_else(Past::default, of)
+pub(super) fn past<'a>(state: &'a OrgState, night: &RawNight, subject: &RawSubject, date: Date) -> Past<'a> {
+    let is_user = subject.subject == SubjectType::UserDay;
+    let partly = is_user && subject.row.is_some_and(|row| night.campaign.victims.contains(&row));
+    let of = |u: &'a UserState| Past { nights: u.second_stage(), week: u.week_before(date), partly };
+    state.users.get(&subject.id).map_or(Past { partly, ..Past::default() }, of)
 }
 
 pub(super) struct ScoredOrg {
@@ -288,7 +290,7 @@ impl<'a> Scorer<'a> {
                     .map(|s| {
                         let silent = s.subject == SubjectType::UserDay && s.row.is_none();
                         let class = self.calibration.class(s.subject, silent, s.activity);
-                        self.calibration.apply(class, &s.scores, past(state, &s.id, date), &self.settings)
+                        self.calibration.apply(class, &s.scores, past(state, &raw, s, date), &self.settings)
                     })
                     .collect();
                 ScoredOrg { raw, fused }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::config::Settings;
-use crate::detectors::geometry::matrix::Matrix;
+use crate::config::settings::ForestBackend;
+use crate::detectors::geometry::backend::MAX_WIDTH;
+use crate::detectors::geometry::matrix::{Matrix, Scaler};
 use crate::detectors::geometry::members::NamedArray;
 use crate::error::{Error, Kind, Result};
 use crate::fusion::table::{Family, Scores};
@@ -24,11 +26,23 @@ pub fn train_table(numbers: &Matrix, settings: &Settings, seed: u64) -> Result<T
         let what = if numbers.rows == 0 { "rows" } else { "numeric columns that are neither key nor excluded" };
         return Err(Error::new(Kind::NoData, format!("expected {what} to learn from, found none in the table")));
     }
-    let family = Family::fit(numbers, &settings.geometry, Seed(seed)).map_err(|why| {
+    let crate_forest = settings.geometry.backend == ForestBackend::ExtendedIsolationForest;
+    if crate_forest && numbers.cols > MAX_WIDTH {
+        let message = format!(
+            "geometry.backend = \"extended-isolation-forest\" takes at most {MAX_WIDTH} columns, found {}; use \"quietwatch\"",
+            numbers.cols
+        );
+        return Err(Error::new(Kind::Config, message));
+    }
+    // What does not vary is no part of the model, so that a later table need not have it.
+    let kept = Scaler::fit(numbers).kept;
+    let dropped: Vec<usize> = (0..numbers.cols).filter(|c| !kept.contains(c)).collect();
+    let narrowed = (!kept.is_empty() && !dropped.is_empty()).then(|| numbers.columns(&kept));
+    let family = Family::fit(narrowed.as_ref().unwrap_or(numbers), &settings.geometry, Seed(seed)).map_err(|why| {
         let (rows, cols) = (numbers.rows, numbers.cols);
         Error::new(Kind::NoData, format!("cannot learn from a table of {rows} rows and {cols} columns: {why}"))
     })?;
-    Ok(TrainedTable { arrays: family.to_arrays(), dropped: family.dropped() })
+    Ok(TrainedTable { arrays: family.to_arrays(), dropped })
 }
 
 /// Scores the rows of a table with the arrays of a model: name, shape, values. [`Kind::Model`] if these make no sense.

@@ -37,7 +37,7 @@ impl Scorer<'_> {
                 let silent = subject.subject == SubjectType::UserDay && subject.row.is_none();
                 let class = self.calibration.class(subject.subject, silent, subject.activity);
                 let combination =
-                    self.calibration.combination(class, &subject.scores, past(state, &subject.id, day.date));
+                    self.calibration.combination(class, &subject.scores, past(state, &s.raw, subject, day.date));
                 let campaign = &s.raw.campaign;
                 let mut anomaly = tell(&Told { day, state, subject, fused, facts, combination, campaign });
                 anomaly.rank = d.rank;

@@ -316,7 +316,7 @@ fn without_its_reasons_an_alert_is_an_ordinary_day() {
         let raw = scorer.engine.evaluate(std::slice::from_ref(&table), &settings).remove(0);
         let subject = raw.subjects.iter().find(|s| s.id == "user03").unwrap();
         let class = scorer.calibration.class(subject.subject, false, subject.activity);
-        let past = past(&scorer.engine.orgs["org"], "user03", date);
+        let past = past(&scorer.engine.orgs["org"], &raw, subject, date);
         let p = |scores: &[f32]| scorer.calibration.apply(class, scores, past, &settings).p;
         assert!(p(&subject.scores) < 1e-3);
         let told = &run(&days, &[35])[0].anomalies[0];

@@ -241,7 +241,7 @@ impl HeldOut {
                     let (s, (_, org, id)) = (&self.samples[i], &self.of[i]);
                     let class = calibration.class(s.subject, s.silent, s.activity);
                     // Its calibration knows no combinations, so nothing looks at weeks.
-                    let past = Past { nights: history[s.history], week: &[] };
+                    let past = Past { nights: history[s.history], ..Past::default() };
                     let fused = calibration.apply(class, &s.scores, past, settings);
                     if s.subject == SubjectType::UserDay {
                         let (sum, n) = history[s.history];

@@ -280,11 +280,21 @@ const MOST_NEIGHBOURS: usize = 20;
 impl Dbscan {
     /// Clusters at least one row; eps is the knee of the distances to the kth neighbour, k = 2 × columns, at most 20.
     pub fn fit(rows: &Matrix) -> Self {
+        Self::fit_within(rows, Self::radius(rows))
+    }
+
+    /// The radius that [`Self::fit`] chooses, > 0.
+    fn radius(rows: &Matrix) -> f64 {
         let k = (2 * rows.cols).min(MOST_NEIGHBOURS).min(rows.rows - 1);
         let mut distances = kth_distances(rows, k);
         distances.sort_unstable_by(f64::total_cmp);
         let least = distances.iter().copied().find(|d| *d > 1e-6).unwrap_or(1.0);
-        let eps = knee(&distances).max(least);
+        knee(&distances).max(least)
+    }
+
+    /// Clusters at least one row with a given radius.
+    pub fn fit_within(rows: &Matrix, eps: f64) -> Self {
+        let k = (2 * rows.cols).min(MOST_NEIGHBOURS).min(rows.rows - 1);
         let (clusters, is_core) = cluster(rows, eps, k + 1);
         let mut cores: Vec<usize> = (0..rows.rows).filter(|r| is_core[*r]).collect();
         if cores.is_empty() {

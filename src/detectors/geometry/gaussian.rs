@@ -24,6 +24,10 @@ pub struct Gaussian {
 /// Steps that concentrate the covariance on the bulk; more change nothing that matters.
 const STEPS: usize = 6;
 
+/// Least variance of a column in the bulk, as a share of that in all rows. The bulk of a column of few values (a flag, a rare
+/// count) is one value; without this every other value would be infinitely far.
+const LEAST: f64 = 0.25;
+
 /// Columns beyond which two steps must do: each costs their cube.
 const WIDE: usize = 500;
 
@@ -31,10 +35,11 @@ const WIDE: usize = 500;
 pub const BULK: f64 = 0.75;
 
 impl Gaussian {
-    /// Mean and shrunk covariance of at least one row.
-    fn of(rows: &Matrix) -> Self {
+    /// Mean and shrunk covariance of at least one row, with variances of at least `least`.
+    fn of(rows: &Matrix, least: &[f64]) -> Self {
         let centre = mean(rows.view());
-        let covariance = ledoit_wolf(rows, &centre);
+        let mut covariance = ledoit_wolf(rows, &centre);
+        covariance.diag_mut().iter_mut().zip(least).for_each(|(x, v)| *x = x.max(*v));
         Self::with(centre, &covariance)
     }
 
@@ -65,6 +70,12 @@ impl Gaussian {
             .collect();
         let mut distances: Vec<f64> =
             (0..rows.rows).map(|r| rows.row(r).iter().zip(&medians).map(|(x, m)| (x - m).powi(2)).sum()).collect();
+        let centre = mean(rows.view());
+        let mut least = vec![0.0; rows.cols];
+        for r in 0..rows.rows {
+            let weight = LEAST / rows.rows as f64;
+            least.iter_mut().zip(rows.row(r)).zip(&centre).for_each(|((v, x), m)| *v += weight * (x - m).powi(2));
+        }
         let mut kept: Vec<usize> = Vec::new();
         let mut fitted = None;
         for _ in 0..if rows.cols > WIDE { 2 } else { STEPS } {
@@ -75,7 +86,7 @@ impl Gaussian {
             if order == kept {
                 break;
             }
-            let gaussian = Self::of(&rows.select(&order));
+            let gaussian = Self::of(&rows.select(&order), &least);
             distances = gaussian.squared_distances(rows);
             kept = order;
             fitted = Some(gaussian);

@@ -25,6 +25,13 @@ impl Matrix {
         &self.values[row * self.cols..(row + 1) * self.cols]
     }
 
+    /// These columns of every row, in this order.
+    #[must_use]
+    pub fn columns(&self, columns: &[usize]) -> Self {
+        let values = (0..self.rows).flat_map(|r| columns.iter().map(move |&c| self.row(r)[c])).collect();
+        Self { rows: self.rows, cols: columns.len(), values }
+    }
+
     /// These rows, in this order.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {

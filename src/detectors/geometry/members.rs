@@ -120,6 +120,8 @@ pub struct Bounds {
     pub ridge: f64,
     /// Trees of the forest.
     pub trees: usize,
+    /// Radius of DBSCAN if it is known already. It is the unit of its scores: members that calibrate each other share it.
+    pub eps: Option<f64>,
 }
 
 impl Members {
@@ -154,7 +156,8 @@ impl Members {
             },
             || {
                 let density = (
-                    wants(Member::Dbscan).then(|| Dbscan::fit(&clean)),
+                    wants(Member::Dbscan)
+                        .then(|| bounds.eps.map_or_else(|| Dbscan::fit(&clean), |eps| Dbscan::fit_within(&clean, eps))),
                     wants(Member::Svm).then(|| OneClassSvm::fit(&clean)),
                 );
                 (density, wants(Member::Mahalanobis).then(|| shape(&clean, bounds)))
@@ -186,6 +189,11 @@ impl Members {
         }
         #[cfg(not(feature = "neural"))]
         Err("this build has no feature `neural`".to_owned())
+    }
+
+    /// Radius of DBSCAN, if it was fitted.
+    pub fn eps(&self) -> Option<f64> {
+        self.dbscan.as_ref().map(|d| d.eps)
     }
 
     /// Raw scores of scaled rows by each fitted member, higher = odder, all finite.
