@@ -2,7 +2,8 @@
 //!
 //! Its trees are taken over into our arrays, so that scoring, files and checks are the same. Its limits, for which it is not the
 //! default: random numbers of the thread, so that no two trainings are equal; the width is fixed at compile time (here up to
-//! [`MAX_WIDTH`] columns); one thread; 33,000 rows a second scored by its own walk on the machine where ours scored 764,000.
+//! [`MAX_WIDTH`] columns); one thread; its own walk, which we do not use, scores a few ten thousand rows a
+//! second where ours scores a million (benches/README.md).
 
 use extended_isolation_forest::{Forest as Theirs, ForestOptions};
 use serde::Deserialize;
