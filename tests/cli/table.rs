@@ -134,7 +134,7 @@ fn odd_rows_score_above_the_bulk_and_every_member_is_finite() {
     let test = CliTest::new();
     test.write("t.csv", &csv());
     let said = test.stdout(&train_args("t.csv", &[]));
-    assert_eq!(said, "version 1: 400 rows × 5 columns\nnote: without \"constant\", which did not vary\n");
+    assert_eq!(said, "version 1: 400 rows × 4 columns\nnote: without \"constant\", which did not vary\n");
     let outcome = test.score_table("t.csv", "run", &[]);
     assert_eq!(outcome.stderr, "run written to run\n");
     let mut files: Vec<_> = tree(&test.path().join("run")).into_keys().collect();
@@ -183,7 +183,7 @@ fn odd_rows_score_above_the_bulk_and_every_member_is_finite() {
             "columns"
         ]
     );
-    assert_eq!((&run["kind"], &run["rows"], &run["columns"]), (&"table".into(), &400.into(), &5.into()));
+    assert_eq!((&run["kind"], &run["rows"], &run["columns"]), (&"table".into(), &400.into(), &4.into()));
     let printed = test.run(&score_args("t.csv", "run", &["--json"]));
     assert_eq!(serde_json::from_str::<Value>(&printed.stdout).unwrap(), run);
 }
@@ -457,11 +457,11 @@ fn a_model_of_a_table_says_what_it_is() {
     let said = test.stdout(&train_args("t.csv", &["--exclude", "hours", "--seed", "7", "--json"]));
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said["version"], 1);
-    assert_eq!(said["table"]["columns"], serde_json::json!(["calls", "errors", "share", "constant"]));
+    assert_eq!(said["table"]["columns"], serde_json::json!(["calls", "errors", "share"]));
     let list = test.stdout(&[&["models", "list"][..], &MODEL].concat());
-    assert!(list.contains("table of 400 rows × 4 columns"), "{list}");
+    assert!(list.contains("table of 400 rows × 3 columns"), "{list}");
     let show = test.stdout(&[&["models", "show"][..], &MODEL].concat());
-    for said in ["400 rows × 4 columns", "\"user\", \"day\"", "\"hours\"", "\"constant\"", "takes the median", " 7"] {
+    for said in ["400 rows × 3 columns", "\"user\", \"day\"", "\"hours\"", "\"constant\"", "takes the median", " 7"] {
         assert!(show.contains(said), "{said}: {show}");
     }
     let show: Value =
@@ -470,10 +470,10 @@ fn a_model_of_a_table_says_what_it_is() {
     assert!(show.get("train_from").is_none());
     let list: Value =
         serde_json::from_str(&test.stdout(&[&["models", "list", "--json"][..], &MODEL].concat())).unwrap();
-    assert_eq!(list[0]["table"]["columns"], 4);
+    assert_eq!(list[0]["table"]["columns"], 3);
     test.stdout(&[&["models", "verify"][..], &MODEL].concat());
     let card = fs::read_to_string(test.path().join("models/features/versions/000001/card.md")).unwrap();
-    for said in ["| rows | 400 |", "| columns | 4 |", "`constant`", "| seed | 7 |", "knn", "median"] {
+    for said in ["| rows | 400 |", "| columns | 3 |", "`constant`", "| seed | 7 |", "knn", "median"] {
         assert!(card.contains(said), "{said}: {card}");
     }
 }
