@@ -80,6 +80,8 @@ impl OneClassSvm {
 /// Columns of the kernel matrix, computed when they are asked for.
 struct Kernel<'a> {
     rows: &'a Matrix,
+    /// The rows column by column: a sum over columns then runs along rows, many at a time.
+    across: Vec<f64>,
     norms: Vec<f64>,
     gamma: f64,
     columns: Vec<Option<Vec<f64>>>,
@@ -87,17 +89,34 @@ struct Kernel<'a> {
 
 impl<'a> Kernel<'a> {
     fn new(rows: &'a Matrix, gamma: f64) -> Self {
-        Self { rows, norms: squared_norms(rows.view()), gamma, columns: vec![None; rows.rows] }
+        let across = rows.view().t().iter().copied().collect();
+        Self { rows, across, norms: squared_norms(rows.view()), gamma, columns: vec![None; rows.rows] }
     }
 
     fn column(&mut self, i: usize) -> &[f64] {
-        let (rows, norms, gamma) = (self.rows, &self.norms, self.gamma);
+        let (rows, across, norms, gamma) = (self.rows, &self.across, &self.norms, self.gamma);
         self.columns[i].get_or_insert_with(|| {
-            let products = rows.view().dot(&rows.view().row(i));
-            let value = |(p, y): (&f64, &f64)| (-gamma * (norms[i] + y - 2.0 * p).max(0.0)).exp();
-            products.iter().zip(norms).map(value).collect()
+            let mut out = vec![0.0; rows.rows];
+            for (x, column) in rows.row(i).iter().zip(across.chunks_exact(rows.rows)) {
+                out.iter_mut().zip(column).for_each(|(sum, y)| *sum += x * y);
+            }
+            out.iter_mut().zip(norms).for_each(|(k, y)| *k = exp(-gamma * (norms[i] + y - 2.0 * *k).max(0.0)));
+            out
         })
     }
+}
+
+/// eˣ for x ≤ 0 to a relative error below 1e-9, in steps that a compiler does for several x at once: x = n ln 2 + r with a whole n,
+/// a polynomial for eʳ, and n as the exponent of the result. Below −700, where the kernel is nothing, e⁻⁷⁰⁰.
+fn exp(x: f64) -> f64 {
+    /// Adding it leaves a number's whole part in the lowest bits.
+    const WHOLE: f64 = 6_755_399_441_055_744.0;
+    let x = if x < -700.0 { -700.0 } else { x };
+    let shifted = x * std::f64::consts::LOG2_E + WHOLE;
+    let r = x - (shifted - WHOLE) * std::f64::consts::LN_2;
+    let series = [1.0 / 40_320.0, 1.0 / 5_040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+    let power = series.into_iter().fold(0.0, |sum, c| sum * r + c);
+    power * f64::from_bits((shifted.to_bits() + 1023) << 52)
 }
 
 /// The weights αᵢ and the height ρ of the surface.
@@ -186,6 +205,15 @@ mod tests {
         {
             assert!((found + expected).abs() < 5e-3, "{found} and {expected}");
         }
+    }
+
+    #[test]
+    fn the_fast_exponential_is_the_exponential() {
+        for i in 0..70_000 {
+            let x = -f64::from(i) * 0.01;
+            assert!((super::exp(x) / x.exp() - 1.0).abs() < 1e-9, "{x}");
+        }
+        assert!(super::exp(-1e9) < 1e-300 && super::exp(0.0) == 1.0);
     }
 
     #[test]
