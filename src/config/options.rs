@@ -171,7 +171,7 @@ options! {
         "Weight of sequences.";
     "fusion.geometry" => settings.fusion.geometry, "a number from 0 to 100, not all weights 0",
         |v| is_weight(v, v.settings.fusion.geometry),
-        "Weight of geometry.";
+        "Weight of geometry; with 0 nights are scored without it.";
 
     "geometry.backend" => settings.geometry.backend, "quietwatch or extended-isolation-forest",
         |_| true,

@@ -147,13 +147,13 @@ pub struct Fusion {
     pub novelty: f64,
     /// Weight of sequences.
     pub sequence: f64,
-    /// Weight of geometry.
+    /// Weight of geometry; with 0, the default, nights are scored without it (docs/detectors.md says why).
     pub geometry: f64,
 }
 
 impl Default for Fusion {
     fn default() -> Self {
-        Self { count: 1.0, rate: 1.0, time: 1.0, novelty: 1.0, sequence: 1.0, geometry: 1.0 }
+        Self { count: 1.0, rate: 1.0, time: 1.0, novelty: 1.0, sequence: 1.0, geometry: 0.0 }
     }
 }
 

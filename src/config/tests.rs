@@ -47,7 +47,7 @@ fn every_option_writes_and_reads_the_same_field() {
             Some(Value::Boolean(b)) => Value::Boolean(!b),
             Some(Value::Integer(i)) if opt.key == "run.seed" => Value::Integer(i + 1),
             Some(Value::Integer(i)) => Value::Integer(i - 1),
-            Some(Value::Float(f)) => Value::Float(f * 1.01),
+            Some(Value::Float(f)) => Value::Float(f * 1.01 + 0.01),
             None if opt.key == "run.fail-on" => Value::String("high".into()),
             Some(Value::String(_)) if opt.key == "geometry.backend" => {
                 Value::String("extended-isolation-forest".into())

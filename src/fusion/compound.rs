@@ -287,7 +287,13 @@ mod tests {
     fn fitted() -> (Compound, Vec<f64>) {
         let z = calm(3_000, 1);
         let folds: Vec<usize> = (0..z.rows).map(|r| r % 10).collect();
-        Compound::fit(&z, None, &folds, &Settings::default(), Seed(1)).unwrap()
+        Compound::fit(&z, None, &folds, &with_geometry(), Seed(1)).unwrap()
+    }
+
+    fn with_geometry() -> Settings {
+        let mut settings = Settings::default();
+        settings.fusion.geometry = 1.0;
+        settings
     }
 
     #[test]
@@ -328,7 +334,7 @@ mod tests {
     #[test]
     fn too_few_subjects_teach_no_combinations() {
         let z = calm(100, 2);
-        assert!(Compound::fit(&z, None, &vec![0; 100], &Settings::default(), Seed(1)).is_none());
+        assert!(Compound::fit(&z, None, &vec![0; 100], &with_geometry(), Seed(1)).is_none());
     }
 
     #[cfg(feature = "neural")]
@@ -339,9 +345,9 @@ mod tests {
             (0..z.rows).flat_map(|r| super::super::week::window(z.row(r), [before.row(r).to_vec()].into_iter()));
         let weeks = Matrix::new(z.rows, 10, weeks.collect());
         let folds: Vec<usize> = (0..z.rows).map(|r| r % 10).collect();
-        let mut settings = Settings::default();
+        let mut settings = with_geometry();
         settings.geometry.night_members = vec!["knn".into(), "autoencoder".into()];
-        assert!(Compound::wants_weeks(&settings) && !Compound::wants_weeks(&Settings::default()));
+        assert!(Compound::wants_weeks(&settings) && !Compound::wants_weeks(&with_geometry()));
         let (c, _) = Compound::fit(&z, Some(&weeks), &folds, &settings, Seed(1)).unwrap();
         let day = [0.3, 0.2, -0.1, 0.4, 0.0];
         let by_week = |before: [f64; 5]| {

@@ -239,6 +239,7 @@ fn a_night_does_not_depend_on_later_days_on_kept_nights_or_on_threads() {
 /// With the autoencoder, which looks at weeks.
 fn weekly() -> Settings {
     let mut settings = Settings::default();
+    settings.fusion.geometry = 1.0;
     settings.geometry.night_members = vec!["knn".into(), "autoencoder".into()];
     settings
 }
@@ -335,6 +336,7 @@ fn without_its_reasons_an_alert_is_an_ordinary_day() {
 #[test]
 fn a_backend_that_is_too_narrow_for_nights_is_refused() {
     let mut settings = Settings::default();
+    settings.fusion.geometry = 1.0;
     settings.geometry.backend = crate::config::settings::ForestBackend::ExtendedIsolationForest;
     let error = train(&memory(Odd::Nothing, 0, 8), None, &settings, Seed(0), &mut |_, _, _| {}).unwrap_err();
     assert_eq!(error.kind(), Kind::Config);
