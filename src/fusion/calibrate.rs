@@ -95,7 +95,7 @@ pub enum Calibrator {
         threshold: f64,
         /// P(S ≥ threshold).
         share: f64,
-        /// Shape of the tail, 0..=0.4.
+        /// Shape of the tail, at least 0.
         shape: f64,
         /// Scale of the tail, > 0.
         scale: f64,

@@ -24,17 +24,22 @@ use crate::error::{Error, Kind, Result};
 
 type Column = Box<dyn Array>;
 
+/// How every Parquet file of a run is written.
+pub(super) fn options() -> WriteOptions {
+    WriteOptions {
+        statistics: StatisticsOptions::default(),
+        version: Version::V1,
+        compression: CompressionOptions::Zstd(None),
+        data_page_size: None,
+    }
+}
+
 /// The rows as a Parquet file (zstd, column statistics). Zero rows give a file with the same schema and no row group.
 pub fn write(anomalies: &[Anomaly]) -> Result<Vec<u8>> {
     let columns = columns(anomalies);
     let fields = columns.iter().map(|(name, array)| Field::new((*name).into(), array.dtype().clone(), true));
     let schema: ArrowSchema = fields.collect();
-    let options = WriteOptions {
-        statistics: StatisticsOptions::default(),
-        version: Version::V1,
-        compression: CompressionOptions::Zstd(None),
-        data_page_size: None,
-    };
+    let options = options();
     let encodings: Vec<_> = schema.iter_values().map(|field| get_dtype_encoding(&field.dtype)).collect();
     let write = || -> polars::error::PolarsResult<Vec<u8>> {
         let mut writer = FileWriter::try_new(Vec::new(), schema.clone(), options)?;

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use polars_arrow::array::{Array, PrimitiveArray};
 use polars_arrow::datatypes::{ArrowSchema, Field};
 use polars_arrow::record_batch::RecordBatchT;
-use polars_parquet::write::{
-    CompressionOptions, FileWriter, StatisticsOptions, Version, WriteOptions, get_dtype_encoding, row_group_iter,
-};
+use polars_parquet::write::{FileWriter, get_dtype_encoding, row_group_iter};
 use serde::Serialize;
 
 use super::run_folder::{FORMAT_VERSION, Published, TABLE_FILES, TABLE_KIND, publish_files};
@@ -96,12 +94,7 @@ fn write(keys: &[Key], scores: &Scores) -> Result<Vec<u8>> {
     columns.push((LAST[1], floats(scores.p.iter().map(|p| combine::score(*p)).collect())));
     let fields = columns.iter().map(|(name, array)| Field::new((*name).into(), array.dtype().clone(), true));
     let schema: ArrowSchema = fields.collect();
-    let options = WriteOptions {
-        statistics: StatisticsOptions::default(),
-        version: Version::V1,
-        compression: CompressionOptions::Zstd(None),
-        data_page_size: None,
-    };
+    let options = super::parquet::options();
     let encodings: Vec<_> = schema.iter_values().map(|field| get_dtype_encoding(&field.dtype)).collect();
     let write = || -> polars::error::PolarsResult<Vec<u8>> {
         let mut writer = FileWriter::try_new(Vec::new(), schema.clone(), options)?;
