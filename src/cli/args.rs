@@ -166,6 +166,15 @@ pub struct TableArgs {
     pub exclude: Vec<String>,
 }
 
+/// Sequences in place of events.
+#[derive(Debug, Clone, Default, Flags)]
+pub struct SequenceArgs {
+    /// Any token sequences instead of events (parquet, csv; also .csv.gz and .csv.zst): columns `sequence_id`, `tokens` (a list, or
+    /// one text with spaces between them) and, if it is known who made a sequence, `entity`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["events", "store", "profile", "table"])]
+    pub sequences: Option<PathBuf>,
+}
+
 /// Configuration flags.
 #[derive(Debug, Clone, Default, Flags)]
 pub struct ConfigArgs {
@@ -215,7 +224,8 @@ pub struct ModelArgs {
 Examples:
   quietwatch train --store store --models models --name nightly
   quietwatch train --events archive/ --until 2026-03-31 --models models --name nightly --set rules.sigmas=4
-  quietwatch train --table features.parquet --key user date --models models --name features")]
+  quietwatch train --table features.parquet --key user date --models models --name features
+  quietwatch train --sequences traces.parquet --models models --name traces")]
 pub struct TrainArgs {
     /// Where events come from.
     #[command(flatten)]
@@ -223,6 +233,9 @@ pub struct TrainArgs {
     /// A table instead.
     #[command(flatten)]
     pub table: TableArgs,
+    /// Sequences instead.
+    #[command(flatten)]
+    pub sequences: SequenceArgs,
     /// Last training day, inclusive [default: the latest date in the input]
     #[arg(long, value_name = "DATE")]
     pub until: Option<Date>,
@@ -254,6 +267,9 @@ pub struct ScoreArgs {
     /// A table instead.
     #[command(flatten)]
     pub table: TableArgs,
+    /// Sequences instead.
+    #[command(flatten)]
+    pub sequences: SequenceArgs,
     /// The night to score [default: the latest date in the input]
     #[arg(long, value_name = "DATE", conflicts_with_all = ["from", "to"])]
     pub date: Option<Date>,
@@ -275,12 +291,12 @@ pub struct ScoreArgs {
     /// Configuration.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// End with exit code 10 if an anomaly of this severity or a higher one is reported; of a table, where nothing is
-    /// reported, if any row is that severe [config: run.fail-on]
+    /// End with exit code 10 if an anomaly of this severity or a higher one is reported; of a table or of
+    /// sequences, where nothing is reported, if any row is that severe [config: run.fail-on]
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     pub fail_on: Option<Severity>,
-    /// End with exit code 5 if a gate tripped; the night is published all the same. Tables have no gates
-    /// [config: run.strict]
+    /// End with exit code 5 if a gate tripped; the night is published all the same. Tables and
+    /// sequences have no gates [config: run.strict]
     #[arg(long)]
     pub strict: bool,
     /// Print the result as JSON

@@ -19,6 +19,7 @@ mod input;
 mod layers;
 mod models;
 mod score;
+mod sequences;
 mod simulate;
 mod table;
 pub mod terminal;

@@ -10,6 +10,7 @@ use super::{cannot_print, print_json, terminal};
 use crate::error::{Error, Kind, Result};
 use crate::features::table::listed;
 use crate::models::{self, CHAMPION, LoadedModel, Manifest, Registry, Selector, TrainedOn, VersionInfo};
+use crate::report::words;
 
 pub(super) fn run(command: &ModelsCommand, out: &mut dyn Write) -> Result<()> {
     match command {
@@ -60,7 +61,8 @@ fn list_versions(registry: &Registry, json: bool, out: &mut dyn Write) -> Result
     for info in &versions {
         let (trained, user_days, digest) = match &info.manifest {
             Ok((digest, m)) => {
-                let user_days = if m.table.is_some() { String::new() } else { m.user_days.to_string() };
+                let of_days = matches!(m.trained_on(), Some(TrainedOn::Days(..)));
+                let user_days = if of_days { m.user_days.to_string() } else { String::new() };
                 (trained_on(m), user_days, digest[..12].to_owned())
             }
             Err(e) => ("cannot be used".to_owned(), String::new(), e.to_string()),
@@ -79,12 +81,17 @@ fn version_json(info: &VersionInfo) -> Value {
         "version": info.version, "aliases": info.aliases, "created": info.created, "parent": info.parent,
     });
     let details = match &info.manifest {
-        Ok((digest, m)) => match &m.table {
-            Some(table) => json!({
+        Ok((digest, m)) => match m.trained_on() {
+            Some(TrainedOn::Table(table)) => json!({
                 "digest": digest, "engine_version": m.engine_version,
                 "table": { "keys": table.keys, "rows": table.rows, "columns": table.columns.len() },
             }),
-            None => json!({
+            Some(TrainedOn::Sequences(of)) => json!({
+                "digest": digest, "engine_version": m.engine_version,
+                "sequences": { "sequences": of.sequences, "tokens": of.tokens, "vocabulary": of.vocabulary.len(),
+                    "entities": of.entities },
+            }),
+            _ => json!({
                 "digest": digest, "engine_version": m.engine_version, "train_from": m.train_from,
                 "train_until": m.train_until, "orgs": m.orgs, "events": m.events, "user_days": m.user_days,
             }),
@@ -100,6 +107,9 @@ fn trained_on(m: &Manifest) -> String {
     match m.trained_on() {
         Some(TrainedOn::Days(from, until)) => format!("{from} to {until}"),
         Some(TrainedOn::Table(table)) => format!("table of {} rows × {} columns", table.rows, table.columns.len()),
+        Some(TrainedOn::Sequences(of)) => {
+            format!("{} of {}", words::count(of.sequences, "sequence"), words::count(of.tokens, "token"))
+        }
         None => String::new(),
     }
 }
@@ -120,15 +130,19 @@ fn show(name: &str, model: &LoadedModel, json: bool, out: &mut dyn Write) -> Res
         ("engine", format!("{} (format {})", manifest.engine_version, manifest.format_version)),
         ("trained on", trained_on(manifest)),
     ];
-    match &manifest.table {
-        Some(table) => lines.extend([
+    match manifest.trained_on() {
+        Some(TrainedOn::Table(table)) => lines.extend([
             ("keys", listed(&table.keys)),
             ("columns", listed(&table.columns)),
             ("excluded", listed(&table.excluded)),
             ("dropped", listed(&table.dropped)),
             ("missing", table.missing.clone()),
         ]),
-        None => lines.extend([
+        Some(TrainedOn::Sequences(of)) => {
+            lines.push(("vocabulary", listed(&of.vocabulary)));
+            lines.extend(of.entities.map(|n| ("entities", n.to_string())));
+        }
+        _ => lines.extend([
             ("organisations", manifest.orgs.join(", ")),
             ("learned from", format!("{} events, {} user-days", manifest.events, manifest.user_days)),
         ]),

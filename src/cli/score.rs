@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::ScoreArgs;
-use super::{cannot_print, layers, print_json, table, terminal};
+use super::{cannot_print, layers, print_json, sequences, table, terminal};
 use crate::anomaly::{Anomaly, NightSummary, RunInfo};
 use crate::config::Config;
 use crate::date::Date;
@@ -28,6 +28,9 @@ pub(super) enum Nights {
 pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
     if let Some(path) = args.table.path()? {
         return table::score(path, args, out);
+    }
+    if let Some(path) = &args.sequences.sequences {
+        return sequences::score(path, args, out);
     }
     let said = args.layers()?;
     let base = said.resolve()?;

@@ -19,14 +19,14 @@ use crate::fusion::table::Scores;
 use crate::models::{Array, Draft, LoadedModel, MISSING_RULE, Manifest, Registry, TableInfo, TrainedOn};
 use crate::pipeline;
 use crate::report::escape::clip;
-use crate::report::scores::{self, TableRun};
+use crate::report::scores::{self, ScoresRun};
 use crate::report::words;
 
 /// Rows that are printed.
 const SHOWN: usize = 10;
 
 /// Longest key that is printed, in characters.
-const KEY_WIDTH: usize = 60;
+pub(super) const KEY_WIDTH: usize = 60;
 
 impl TableArgs {
     /// The table, if one is meant; its other flags mean nothing without it.
@@ -54,7 +54,7 @@ impl TableArgs {
     }
 }
 
-fn usage(message: impl Into<String>) -> Error {
+pub(super) fn usage(message: impl Into<String>) -> Error {
     Error::new(Kind::Usage, message)
 }
 
@@ -117,6 +117,7 @@ fn manifest(table: &Table, args: &TrainArgs, config: &Config, learned: Vec<Strin
         seed: config.run().seed,
         train_from: None,
         train_until: None,
+        sequences: None,
         table: Some(TableInfo {
             keys: args.table.key.clone(),
             columns: learned,
@@ -205,34 +206,40 @@ pub(super) fn score(path: &Path, args: &ScoreArgs, out: &mut dyn Write) -> Resul
     let scores = pipeline::score_table(&arrays, &table.numbers)?;
     scores::check_keys(keys, scores.members.iter().map(|(name, _)| *name))?;
     bar.finish_and_clear();
-    let mut run = TableRun::new(name, model.version, &model.digest);
+    let mut run = ScoresRun::of_table(name, model.version, &model.digest);
     run.input_digest = table.digest();
     run.rows = table.numbers.rows as u64;
-    run.columns = info.columns.len() as u64;
+    run.columns = Some(info.columns.len() as u64);
     let published = scores::publish(&args.out, &run, &table.keys, &scores)?;
     if args.json {
         print_json(out, &run)?;
     } else {
-        print(out, &table.keys, &scores).map_err(cannot_print)?;
+        print(out, "row", &table.keys, &scores).map_err(cannot_print)?;
         super::score::tell_published(published, &args.out);
     }
+    Ok(exit_code("row", &scores, config.run().fail_on))
+}
+
+/// How a run ends: whether a `row` is as severe as was asked to be told of.
+pub(super) fn exit_code(row: &str, scores: &Scores, fail_on: Option<Severity>) -> ExitCode {
     let worst = scores.p.iter().copied().reduce(f64::min).map(|p| Severity::of(combine::score(p)));
-    if let (Some(worst), Some(threshold)) = (worst, config.run().fail_on)
+    if let (Some(worst), Some(threshold)) = (worst, fail_on)
         && worst >= threshold
     {
-        eprintln!("a row of severity {} was found (--fail-on {})", worst.name(), threshold.name());
-        return Ok(ExitCode::from(Kind::FailOn.exit_code()));
+        eprintln!("a {row} of severity {} was found (--fail-on {})", worst.name(), threshold.name());
+        return ExitCode::from(Kind::FailOn.exit_code());
     }
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 /// What a model of a table learned; [`Kind::Model`] for a model of events.
 fn learned(model: &LoadedModel) -> Result<&TableInfo> {
     let Some(TrainedOn::Table(info)) = model.manifest.trained_on() else {
         let message = format!(
-            "version {} was trained on events and cannot score a table; expected --events or --store, or a model that was \
-             trained with --table",
-            model.version
+            "version {} was trained on {} and cannot score a table; expected the kind of input that it was trained on, or a \
+             model that was trained with --table",
+            model.version,
+            model.manifest.trained_on().map_or("something else", |on| on.kind())
         );
         return Err(Error::new(Kind::Model, message));
     };
@@ -255,8 +262,8 @@ fn tell_unused(table: &Table, info: &TableInfo) {
     }
 }
 
-/// How many rows stand out, and the oddest of them.
-fn print(out: &mut dyn Write, keys: &[Key], scores: &Scores) -> std::io::Result<()> {
+/// How many rows (each a `row`) stand out, and the oddest of them.
+pub(super) fn print(out: &mut dyn Write, row: &str, keys: &[Key], scores: &Scores) -> std::io::Result<()> {
     let p = &scores.p;
     let odd = p.iter().filter(|p| **p < 1e-3).count() as u64;
     let high = p.iter().filter(|p| combine::score(**p) >= 60.0).count() as u64;
@@ -264,7 +271,7 @@ fn print(out: &mut dyn Write, keys: &[Key], scores: &Scores) -> std::io::Result<
     writeln!(
         out,
         "{}: {} with p below 0.001, {} with score 60 or more",
-        rows(p.len() as u64),
+        words::count(p.len() as u64, row),
         thousands(odd),
         thousands(high)
     )?;

@@ -6,7 +6,7 @@ use std::io::Write;
 use serde_json::json;
 
 use super::args::TrainArgs;
-use super::{cannot_print, layers, now, print_json, table, terminal};
+use super::{cannot_print, layers, now, print_json, sequences, table, terminal};
 use crate::config::Config;
 use crate::date::Date;
 use crate::error::Result;
@@ -17,6 +17,9 @@ use crate::seed::Seed;
 pub(super) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<()> {
     if let Some(path) = args.table.path()? {
         return table::train(path, args, out);
+    }
+    if let Some(path) = &args.sequences.sequences {
+        return sequences::train(path, args, out);
     }
     let config = args.layers()?.resolve()?;
     // The registry is looked at first: a bad name fails before the work, not after it.
@@ -57,6 +60,7 @@ pub(super) fn train(
         train_from: Some(trained.window.0),
         train_until: Some(trained.window.1),
         table: None,
+        sequences: None,
         orgs: trained.orgs.clone(),
         events: trained.events,
         user_days: trained.user_days,

@@ -55,13 +55,14 @@ impl Opt {
 }
 
 /// One sentence for each section, in the order of [`OPTIONS`].
-pub(super) const SECTIONS: [(&str, &str); 12] = [
+pub(super) const SECTIONS: [(&str, &str); 13] = [
     ("limits", "Limits on untrusted input; exceeding one ends the command with exit code 4 and nothing half-written."),
     ("enrich", "What is known about networks, apps and users."),
     ("baseline", "How behaviour is learned."),
     ("rules", "The rules people know, as detectors beside the learned ones."),
     ("fusion", "Weights of the evidence families, normalised over the families that spoke."),
     ("geometry", "Detectors over whole feature vectors."),
+    ("sequence", "Detectors of order: which calls follow which."),
     ("calibration", "How scores become p-values."),
     ("alerts", "What is reported."),
     ("ranking", "What is kept in the ranked file."),
@@ -208,6 +209,22 @@ options! {
     "geometry.autoencoder" => settings.geometry.autoencoder, "true or false",
         |_| true,
         "Train an autoencoder on tables too.";
+
+    "sequence.order" => settings.sequence.order, "a whole number from 1 to 32",
+        |v| (1..=32).contains(&v.settings.sequence.order),
+        "Tokens of the longest n-grams.";
+    "sequence.ngrams" => settings.sequence.ngrams, "a whole number from 1000 to 100000000",
+        |v| (1_000..=100_000_000).contains(&v.settings.sequence.ngrams),
+        "Most n-grams of a model (about 100 bytes of memory and 24 of its file each); of more, the longest are left out.";
+    "sequence.vocabulary" => settings.sequence.vocabulary, "a whole number from 1 to 16384",
+        |v| (1..=16_384).contains(&v.settings.sequence.vocabulary),
+        "Most tokens with a name of their own, those in most sequences first; the others are unknown.";
+    "sequence.references" => settings.sequence.references, "a whole number from 20 to 1000000",
+        |v| (20..=1_000_000).contains(&v.settings.sequence.references),
+        "Most distinct sets of tokens that distances are measured to.";
+    "sequence.odd-share" => settings.sequence.odd_share, "a number from 0 to 0.5",
+        |v| (0.0..=0.5).contains(&v.settings.sequence.odd_share),
+        "Share of the oddest training sequences that hardly count as examples of what is normal.";
 
     "calibration.nights" => settings.calibration.nights, "a whole number from 1 to 365",
         |v| (1..=365).contains(&v.settings.calibration.nights),

@@ -27,6 +27,8 @@ pub struct Settings {
     pub fusion: Fusion,
     /// Detectors over whole feature vectors.
     pub geometry: Geometry,
+    /// The sequence family.
+    pub sequence: Sequence,
     /// How scores become p-values.
     pub calibration: Calibration,
     /// What is reported.
@@ -226,6 +228,28 @@ impl Default for Geometry {
             night_trim: 0.05,
             autoencoder: false,
         }
+    }
+}
+
+/// The sequence family.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Sequence {
+    /// Tokens of the longest n-grams.
+    pub order: u32,
+    /// Most n-grams of a model; of more, the longest are left out.
+    pub ngrams: u32,
+    /// Most tokens with a name of their own, those in most sequences first; the others are unknown.
+    pub vocabulary: u32,
+    /// Most distinct sets of tokens that distances are measured to.
+    pub references: u32,
+    /// Share of the oddest training sequences that hardly count as examples of what is normal.
+    pub odd_share: f64,
+}
+
+impl Default for Sequence {
+    fn default() -> Self {
+        Self { order: 12, ngrams: 4_000_000, vocabulary: 16_384, references: 10_000, odd_share: 0.02 }
     }
 }
 

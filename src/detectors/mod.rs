@@ -11,6 +11,7 @@ pub mod fact;
 pub mod geometry;
 pub mod night;
 pub mod novelty;
+pub mod sequence;
 pub mod statistical;
 
 use std::collections::BTreeMap;

@@ -12,8 +12,9 @@ mod math;
 #[cfg(all(test, feature = "frame"))]
 mod reference;
 mod rollup;
-mod session;
 #[cfg(feature = "frame")]
+pub mod sequences;
+mod session;
 pub mod table;
 mod tally;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 
 mod csv;
 mod key;
+pub(crate) use key::can_be_key;
 mod parquet;
 #[cfg(test)]
 mod tests;
@@ -51,20 +52,48 @@ pub struct Table {
     pub unused: Vec<String>,
 }
 
-/// Reads a table. Errors: [`Kind::Features`] if columns that a model learned are missing, else [`Kind::Input`].
-pub fn read(path: &Path, wanted: Wanted<'_>, limits: &Limits) -> Result<Table> {
+/// How a file is read, by its ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Parquet,
+    Csv,
+}
+
+fn format(path: &Path) -> Result<Format> {
     let name = path.file_name().map(|n| n.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
     if ends(&[".parquet"]) {
-        parquet::read(path, wanted, limits)
+        Ok(Format::Parquet)
     } else if ends(&[".csv", ".csv.gz", ".csv.zst"]) {
-        csv::read(path, wanted, limits)
+        Ok(Format::Csv)
     } else {
-        let message = format!(
-            "{}: expected a table in a .parquet, .csv, .csv.gz or .csv.zst file, found another ending",
-            path.display()
-        );
+        let message =
+            format!("{}: expected a .parquet, .csv, .csv.gz or .csv.zst file, found another ending", path.display());
         Err(Error::new(Kind::Input, message))
+    }
+}
+
+/// The names of the columns of a file, in their order.
+pub fn columns(path: &Path, limits: &Limits) -> Result<Vec<String>> {
+    match format(path)? {
+        Format::Parquet => parquet::columns(path),
+        Format::Csv => csv::columns(path, limits),
+    }
+}
+
+/// A column of lists, in parts; `None` if the column is none, as in CSV.
+pub fn lists(path: &Path, column: &str, limits: &Limits) -> Result<Option<Vec<Box<dyn Array>>>> {
+    match format(path)? {
+        Format::Parquet => parquet::lists(path, column, limits),
+        Format::Csv => Ok(None),
+    }
+}
+
+/// Reads a table. Errors: [`Kind::Features`] if columns that a model learned are missing, else [`Kind::Input`].
+pub fn read(path: &Path, wanted: Wanted<'_>, limits: &Limits) -> Result<Table> {
+    match format(path)? {
+        Format::Parquet => parquet::read(path, wanted, limits),
+        Format::Csv => csv::read(path, wanted, limits),
     }
 }
 

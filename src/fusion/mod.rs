@@ -5,6 +5,9 @@ pub mod combine;
 pub mod compound;
 pub mod night;
 pub mod rank;
+pub mod sequences;
+#[cfg(test)]
+mod sequences_tests;
 pub mod table;
 #[cfg(test)]
 mod table_tests;

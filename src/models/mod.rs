@@ -79,6 +79,21 @@ pub struct TableInfo {
     pub missing: String,
 }
 
+/// What a model of sequences was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SequenceInfo {
+    /// The tokens that have a number of their own, in its order (`detectors::sequence::vocabulary`).
+    pub vocabulary: Vec<String>,
+    /// Sequences learned from.
+    pub sequences: u64,
+    /// Their tokens.
+    pub tokens: u64,
+    /// Distinct entities that made them; none if that was not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entities: Option<u64>,
+}
+
 /// What a version was trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrainedOn<'a> {
@@ -86,6 +101,19 @@ pub enum TrainedOn<'a> {
     Days(Date, Date),
     /// A table.
     Table(&'a TableInfo),
+    /// Token sequences.
+    Sequences(&'a SequenceInfo),
+}
+
+impl TrainedOn<'_> {
+    /// In a word or two.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Days(..) => "events",
+            Self::Table(_) => "a table",
+            Self::Sequences(_) => "sequences",
+        }
+    }
 }
 
 /// What a version is and was made from. No time, version number, parent or path, so that equal training gives equal
@@ -106,22 +134,25 @@ pub struct Manifest {
     pub settings: Settings,
     /// Seed of the training.
     pub seed: u64,
-    /// First training day; none if it was trained on a table.
+    /// First training day; none if it was not trained on events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_from: Option<Date>,
-    /// Last training day, inclusive; none if it was trained on a table.
+    /// Last training day, inclusive; none if it was not trained on events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_until: Option<Date>,
-    /// The table it was trained on; none if it was trained on events.
+    /// The table it was trained on, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<TableInfo>,
+    /// The sequences it was trained on, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequences: Option<SequenceInfo>,
     /// Organisations learned, sorted.
     pub orgs: Vec<String>,
     /// Events learned from.
     pub events: u64,
     /// User-days learned from.
     pub user_days: u64,
-    /// BLAKE3 over the digests of every partition that was read, or over the numbers of the table.
+    /// BLAKE3 over the digests of every partition that was read, or over the numbers of the table or the sequences.
     pub input_digest: String,
     /// What training measured of itself, all finite.
     pub metrics: BTreeMap<String, f64>,
@@ -134,9 +165,10 @@ pub struct Manifest {
 impl Manifest {
     /// What it was trained on; none if the manifest contradicts itself, which no loaded one does.
     pub fn trained_on(&self) -> Option<TrainedOn<'_>> {
-        match (self.train_from, self.train_until, &self.table) {
-            (Some(from), Some(until), None) => Some(TrainedOn::Days(from, until)),
-            (None, None, Some(table)) => Some(TrainedOn::Table(table)),
+        match (self.train_from, self.train_until, &self.table, &self.sequences) {
+            (Some(from), Some(until), None, None) => Some(TrainedOn::Days(from, until)),
+            (None, None, Some(table), None) => Some(TrainedOn::Table(table)),
+            (None, None, None, Some(sequences)) => Some(TrainedOn::Sequences(sequences)),
             _ => None,
         }
     }

@@ -21,6 +21,7 @@ fn draft() -> Draft {
             train_from: Some("2026-01-01".parse().unwrap()),
             train_until: Some("2026-04-30".parse().unwrap()),
             table: None,
+            sequences: None,
             orgs: vec!["o".into()],
             events: 1_000,
             user_days: 100,

@@ -36,7 +36,7 @@ pub(super) fn write(mut draft: Draft, dir: &NewDir) -> Result<String> {
         (ARRAYS, arrays::encode(&draft.arrays)?),
     ];
     if draft.manifest.trained_on().is_none() {
-        return Err(Error::new(Kind::Bug, "a version is trained on days or on a table"));
+        return Err(Error::new(Kind::Bug, "a version is trained on days, on a table or on sequences"));
     }
     draft.manifest.format_version = FORMAT_VERSION;
     draft.manifest.settings = draft.manifest.settings.portable();
@@ -97,7 +97,7 @@ pub(super) fn read_manifest(folder: &Folder, digest: &str) -> Result<Manifest> {
     }
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(unreadable)?;
     if manifest.trained_on().is_none() {
-        return Err(wrong(folder, MANIFEST, "training days or a table", "both or neither"));
+        return Err(wrong(folder, MANIFEST, "training days, a table or sequences", "several of them or none"));
     }
     if !manifest.files.keys().map(String::as_str).eq(LISTED) {
         return Err(wrong(folder, MANIFEST, &format!("digests of {}", LISTED.join(", ")), "other files"));

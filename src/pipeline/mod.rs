@@ -10,6 +10,7 @@
 //! nights see exactly what a real night sees, and scoring a date again next week gives the same answer.
 
 mod score;
+mod sequences;
 mod table;
 mod tell;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::fusion::rank::Cases;
 use crate::tables::DayTables;
 
 pub use score::{Night, Scorer};
+pub use sequences::{TrainedSequences, score_sequences, train_sequences};
 pub use table::{TrainedTable, score_table, train_table};
 pub use train::{Trained, train};
 

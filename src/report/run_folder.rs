@@ -1,4 +1,4 @@
-//! The run folder: the files of a run, which appear together or not at all. A run of nights has five, one of a table two.
+//! The run folder: the files of a run, which appear together or not at all. A run of nights has five, one of a table or of sequences two.
 //!
 //! Everything is written to `.NAME.next` beside the folder and synced; then one rename, or one exchange with the old
 //! folder, shows it. Killed at any moment, a reader sees the old run or the new one, and the next run sweeps up what is
@@ -21,17 +21,17 @@ pub const FORMAT_VERSION: u32 = 1;
 /// The files of a run of nights, in archive order.
 pub const FILES: [&str; 5] = ["anomalies.csv", "anomalies.jsonl", "anomalies.parquet", "report.html", "run.json"];
 
-/// The files of a run of a table, in archive order.
-pub const TABLE_FILES: [&str; 2] = ["run.json", "scores.parquet"];
+/// The files of a run of a table or of sequences, in archive order.
+pub const SCORES_FILES: [&str; 2] = ["run.json", "scores.parquet"];
 
 /// Whether a folder holds a run: everything that each run of its kind has.
 fn is_run(folder: &Path) -> bool {
     let has = |name: &&str| folder.join(name).exists();
-    FILES.iter().filter(|name| **name != "report.html").all(has) || TABLE_FILES.iter().all(has)
+    FILES.iter().filter(|name| **name != "report.html").all(has) || SCORES_FILES.iter().all(has)
 }
 
-/// What `kind` says in the `run.json` of a table.
-pub(super) const TABLE_KIND: &str = "table";
+/// What `kind` says in the `run.json` of a table and of sequences.
+pub(super) const SCORES_KINDS: [&str; 2] = ["table", "sequences"];
 
 const REVISIONS: &str = ".revisions";
 
@@ -59,7 +59,7 @@ pub fn publish(out: &Path, run: &RunInfo, anomalies: &[Anomaly], write_html: boo
     publish_files(out, &contents(run, anomalies, write_html)?)
 }
 
-/// Makes `out` a folder of these files, whose names are from [`FILES`] or [`TABLE_FILES`] and sorted. As [`publish`], of which
+/// Makes `out` a folder of these files, whose names are from [`FILES`] or [`SCORES_FILES`] and sorted. As [`publish`], of which
 /// it is the second half.
 pub(super) fn publish_files(out: &Path, files: &[(&'static str, Vec<u8>)]) -> Result<Published> {
     let place = Place::of(out)?;
@@ -109,10 +109,11 @@ pub fn load(dir: &Path) -> Result<(RunInfo, Vec<Anomaly>)> {
         Error::new(Kind::Input, format!("{} does not describe a run", dir.join("run.json").display())).with_source(e)
     };
     let json: serde_json::Value = serde_json::from_slice(&read("run.json")?).map_err(undescribed)?;
-    if json["kind"] == TABLE_KIND {
+    if let Some(kind) = SCORES_KINDS.into_iter().find(|kind| json["kind"] == *kind) {
         let message = format!(
-            "{} is a run of a table, which has scores and no anomalies; expected a run of nights. Read its scores.parquet",
-            dir.display()
+            "{} is a run of {}, which has scores and no anomalies; expected a run of nights. Read its scores.parquet",
+            dir.display(),
+            if kind == SCORES_KINDS[0] { "a table" } else { kind }
         );
         return Err(Error::new(Kind::Input, message));
     }
@@ -218,7 +219,7 @@ fn inspect(dir: &Path) -> Result<Option<Existing>> {
             }
         } else if !kind.is_file() {
             folders += 1;
-        } else if let Some(name) = FILES.into_iter().chain(TABLE_FILES).find(|name| entry.file_name() == *name) {
+        } else if let Some(name) = FILES.into_iter().chain(SCORES_FILES).find(|name| entry.file_name() == *name) {
             existing.files.push((name, fs::read(entry.path()).map_err(failed)?));
         } else {
             existing.carried.push(entry.path());

@@ -1,4 +1,4 @@
-//! `scores.parquet` and `run.json` of a table: every row of the input in its order, with its keys as they came.
+//! `scores.parquet` and `run.json` of a table or of sequences: every row of the input in its order, with its keys as they came.
 //!
 //! As with anomalies, Arrow arrays go straight to Polars' Parquet writer, so that keys of any type come out as they went in.
 
@@ -11,7 +11,7 @@ use polars_arrow::record_batch::RecordBatchT;
 use polars_parquet::write::{FileWriter, get_dtype_encoding, row_group_iter};
 use serde::Serialize;
 
-use super::run_folder::{FORMAT_VERSION, Published, TABLE_FILES, TABLE_KIND, publish_files};
+use super::run_folder::{FORMAT_VERSION, Published, SCORES_FILES, SCORES_KINDS, publish_files};
 use crate::error::{Error, Kind, Result};
 use crate::features::table::Key;
 use crate::fusion::combine;
@@ -23,9 +23,9 @@ const ROW_GROUP: usize = 1 << 20;
 /// The columns behind those of the members.
 const LAST: [&str; 2] = ["p_value", "score"];
 
-/// What a run of a table says of itself (`run.json`). No time, path, host or thread count.
+/// What a run of a table or of sequences says of itself (`run.json`). No time, path, host or thread count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TableRun {
+pub struct ScoresRun {
     format_version: u32,
     engine_version: &'static str,
     kind: &'static str,
@@ -35,27 +35,45 @@ pub struct TableRun {
     pub model_version: u32,
     /// BLAKE3 of the model's manifest.
     pub model_digest: String,
-    /// BLAKE3 over the numbers that were scored.
+    /// BLAKE3 over the numbers or tokens that were scored.
     pub input_digest: String,
     /// Rows scored.
     pub rows: u64,
-    /// Columns that the model learned.
-    pub columns: u64,
+    /// Of a table, the columns that the model learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<u64>,
+    /// Of sequences, their tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Of sequences, those of their tokens that the model has not met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_tokens: Option<u64>,
 }
 
-impl TableRun {
-    /// A run by this model.
-    pub fn new(name: &str, version: u32, digest: &str) -> Self {
+impl ScoresRun {
+    /// A run of a table by this model.
+    pub fn of_table(name: &str, version: u32, digest: &str) -> Self {
+        Self::new(SCORES_KINDS[0], name, version, digest)
+    }
+
+    /// A run of sequences by this model.
+    pub fn of_sequences(name: &str, version: u32, digest: &str) -> Self {
+        Self::new(SCORES_KINDS[1], name, version, digest)
+    }
+
+    fn new(kind: &'static str, name: &str, version: u32, digest: &str) -> Self {
         Self {
             format_version: FORMAT_VERSION,
             engine_version: env!("CARGO_PKG_VERSION"),
-            kind: TABLE_KIND,
+            kind,
             model_name: name.to_owned(),
             model_version: version,
             model_digest: digest.to_owned(),
             input_digest: String::new(),
             rows: 0,
-            columns: 0,
+            columns: None,
+            tokens: None,
+            unknown_tokens: None,
         }
     }
 }
@@ -75,12 +93,12 @@ pub fn check_keys<'a>(keys: &[String], members: impl IntoIterator<Item = &'a str
     }
 }
 
-/// Makes `out` the run folder of a table, as [`super::run_folder::publish`] does for nights.
-pub fn publish(out: &Path, run: &TableRun, keys: &[Key], scores: &Scores) -> Result<Published> {
+/// Makes `out` the run folder of a table or of sequences, as [`super::run_folder::publish`] does for nights.
+pub fn publish(out: &Path, run: &ScoresRun, keys: &[Key], scores: &Scores) -> Result<Published> {
     let mut json = serde_json::to_vec_pretty(run)
         .map_err(|e| Error::new(Kind::Bug, "the run cannot be described as JSON").with_source(e))?;
     json.push(b'\n');
-    publish_files(out, &[(TABLE_FILES[0], json), (TABLE_FILES[1], write(keys, scores)?)])
+    publish_files(out, &[(SCORES_FILES[0], json), (SCORES_FILES[1], write(keys, scores)?)])
 }
 
 /// `scores.parquet`: keys, members, `p_value`, `score`.

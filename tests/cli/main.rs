@@ -8,6 +8,7 @@ mod config;
 mod determinism;
 mod flow;
 mod models;
+mod sequences;
 mod sources;
 mod table;
 mod usage;

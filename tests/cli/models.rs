@@ -24,6 +24,7 @@ fn with_versions(versions: u32) -> CliTest {
                 train_from: Some("2026-01-01".parse().unwrap()),
                 train_until: Some("2026-04-30".parse().unwrap()),
                 table: None,
+                sequences: None,
                 orgs: vec!["00D000000000001AAA".into()],
                 events: 1_000,
                 user_days: 100,

@@ -21,13 +21,24 @@ use crate::events::decompress::Input;
 /// Bytes that are read at a time.
 const BUFFER: usize = 64 << 10;
 
+/// The names in the header.
+pub(super) fn columns(path: &Path, limits: &Limits) -> Result<Vec<String>> {
+    let mut record = ByteRecord::new();
+    header(&mut Records::open(path, limits)?, &mut record)
+}
+
+fn header(records: &mut Records<'_>, record: &mut ByteRecord) -> Result<Vec<String>> {
+    let path = records.path;
+    if !records.next(record)? {
+        return Err(Error::new(Kind::Input, format!("{}: expected a header line, found nothing", path.display())));
+    }
+    record.iter().map(|cell| text(path, 1, cell).map(str::to_owned)).collect()
+}
+
 pub(super) fn read(path: &Path, wanted: Wanted<'_>, limits: &Limits) -> Result<Table> {
     let mut records = Records::open(path, limits)?;
     let mut record = ByteRecord::new();
-    if !records.next(&mut record)? {
-        return Err(Error::new(Kind::Input, format!("{}: expected a header line, found nothing", path.display())));
-    }
-    let names = record.iter().map(|cell| text(path, 1, cell).map(str::to_owned)).collect::<Result<Vec<_>>>()?;
+    let names = header(&mut records, &mut record)?;
     let layout = Layout::find(path, &names, wanted)?;
     let mut keys: Vec<Texts> = layout.keys.iter().map(|_| Texts::default()).collect();
     let mut values = Vec::new();

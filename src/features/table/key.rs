@@ -19,7 +19,7 @@ impl Key {
 }
 
 /// Whether a column of this type can be a key: text, a number, a truth value, a date or a time.
-pub(super) fn can_be_key(dtype: &ArrowDataType) -> bool {
+pub(crate) fn can_be_key(dtype: &ArrowDataType) -> bool {
     use ArrowDataType as T;
     matches!(
         dtype,

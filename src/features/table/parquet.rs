@@ -28,9 +28,33 @@ use crate::error::{Error, Kind, Result};
 /// A small file may hold as many bytes of numbers as this whatever its ratio: 16 MiB, as for compressed text.
 const RATIO_FLOOR: u64 = 16 << 20;
 
+/// The names of the columns.
+pub(super) fn columns(path: &Path) -> Result<Vec<String>> {
+    Ok(Source::open(path)?.columns())
+}
+
+/// A column of lists, in parts; `None` if it is no such column.
+pub(super) fn lists(path: &Path, column: &str, limits: &Limits) -> Result<Option<Vec<Box<dyn Array>>>> {
+    let mut file = Source::open(path)?;
+    let schema = guarded(path, || infer_schema(&file.metadata))?;
+    let Some(field) = schema.get(column).cloned() else { return Ok(None) };
+    if !matches!(field.dtype, ArrowDataType::List(_) | ArrowDataType::LargeList(_)) {
+        return Ok(None);
+    }
+    file.rows(1, limits)?;
+    let groups = std::mem::take(&mut file.metadata.row_groups);
+    let mut parts = Vec::new();
+    for group in &groups {
+        let values = file.values(group, &field)?;
+        file.check_size(values, limits)?;
+        parts.extend(file.column_of(group, &field, values)?);
+    }
+    Ok(Some(parts))
+}
+
 pub(super) fn read(path: &Path, wanted: Wanted<'_>, limits: &Limits) -> Result<Table> {
     let mut file = Source::open(path)?;
-    let names: Vec<String> = file.metadata.schema().fields().iter().map(|f| f.name().to_owned()).collect();
+    let names = file.columns();
     let layout = Layout::find(path, &names, wanted)?;
     let schema = guarded(path, || infer_schema(&file.metadata))?;
     let field = |column: usize| -> Result<Field> {
@@ -123,12 +147,21 @@ impl<'f> Source<'f> {
         Ok(Self { path, file, bytes: about.len(), metadata })
     }
 
+    fn columns(&self) -> Vec<String> {
+        self.metadata.schema().fields().iter().map(|f| f.name().to_owned()).collect()
+    }
+
     /// The number of rows, if a table of so many columns is within the limits. Repeated values take next to no room in a
     /// file, so it is the size in memory that is limited.
     fn rows(&self, columns: usize, limits: &Limits) -> Result<usize> {
         let rows = self.metadata.row_groups.iter().try_fold(0_usize, |n, group| n.checked_add(group.num_rows()));
         let cells = rows.and_then(|rows| rows.checked_mul(columns.max(1)));
-        let bytes = cells.and_then(|cells| cells.checked_mul(size_of::<f64>())).map_or(u64::MAX, |b| b as u64);
+        self.check_size(cells.unwrap_or(usize::MAX), limits)?;
+        rows.ok_or_else(|| damaged(self.path))
+    }
+
+    fn check_size(&self, cells: usize, limits: &Limits) -> Result<()> {
+        let bytes = cells.checked_mul(size_of::<f64>()).map_or(u64::MAX, |b| b as u64);
         let path = self.path.display();
         if bytes > limits.file_bytes {
             let message = format!(
@@ -145,11 +178,23 @@ impl<'f> Source<'f> {
             );
             return Err(Error::new(Kind::Input, message));
         }
-        rows.ok_or_else(|| damaged(self.path))
+        Ok(())
     }
 
-    /// One column of one row group.
+    /// Values that the file says a column of one row group has.
+    fn values(&self, group: &RowGroupMetadata, field: &Field) -> Result<usize> {
+        let of = |chunk: &polars_parquet::read::ColumnChunkMetadata| usize::try_from(chunk.num_values()).ok();
+        let chunk = group.columns_under_root_iter(&field.name).into_iter().flatten().next();
+        chunk.and_then(of).ok_or_else(|| damaged(self.path))
+    }
+
+    /// One column of one row group, a value per row.
     fn column(&mut self, group: &RowGroupMetadata, field: &Field) -> Result<Vec<Box<dyn Array>>> {
+        self.column_of(group, field, group.num_rows())
+    }
+
+    /// One column of one row group, with so many values on its pages.
+    fn column_of(&mut self, group: &RowGroupMetadata, field: &Field, values: usize) -> Result<Vec<Box<dyn Array>>> {
         let (mut pages, mut types) = (Vec::new(), Vec::new());
         for chunk in group.columns_under_root_iter(&field.name).into_iter().flatten() {
             let range = guarded(self.path, || Ok(chunk.byte_range()))?;
@@ -160,7 +205,7 @@ impl<'f> Source<'f> {
             read.map_err(|e| Error::io(Kind::Input, "read", self.path, e))?;
             let pages_of = |bytes| PageReader::new(bytes, chunk, Vec::new(), usize::MAX);
             let (bytes, _) = pages_of(Cursor::new(bytes.into())).into_inner();
-            if !guarded(self.path, || Ok(is_sound(pages_of(bytes.clone()), group.num_rows())))? {
+            if !guarded(self.path, || Ok(is_sound(pages_of(bytes.clone()), values)))? {
                 return Err(damaged(self.path));
             }
             let reader = pages_of(bytes);
@@ -179,9 +224,9 @@ impl<'f> Source<'f> {
     }
 }
 
-/// Whether the pages of a column hold as many values as its group has rows. The decoder makes room for what a page says
+/// Whether the pages of a column hold as many values as they should. The decoder makes room for what a page says
 /// that it holds, and failing to do so ends the process.
-fn is_sound(pages: PageReader, rows: usize) -> bool {
+fn is_sound(pages: PageReader, expected: usize) -> bool {
     let mut values = 0_usize;
     for page in pages {
         match page {
@@ -190,7 +235,7 @@ fn is_sound(pages: PageReader, rows: usize) -> bool {
             Err(_) => return false,
         }
     }
-    values == rows
+    values == expected
 }
 
 fn is_numeric(dtype: &ArrowDataType) -> bool {

@@ -1,0 +1,17 @@
+//! Detectors of sequences: which calls a session is made of, and in which order.
+//!
+//! A sequence is a list of token numbers ([`vocabulary`]). [`ngram`] says how surprising each next token is, [`bags`] how
+//! near the nearest known sequences are when order is left aside, [`habits`] whether somebody else would rather have made it.
+
+pub mod bags;
+pub mod habits;
+pub mod ngram;
+pub mod vocabulary;
+
+#[cfg(test)]
+mod tests;
+
+/// How much a sequence that is odd beside the others is worth as an example of what is normal. Not 0: rare normal work is
+/// among the oddest too, and that it has been seen at all is worth knowing. Not 1: in contaminated training the highest
+/// orders would learn the attack by heart.
+pub const ODD_WEIGHT: f64 = 0.05;

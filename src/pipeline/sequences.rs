@@ -1,0 +1,66 @@
+//! Token sequences instead of nights: the family sequence alone learns them, and says how odd each one of others is.
+
+use std::collections::BTreeMap;
+
+use crate::config::Settings;
+use crate::detectors::geometry::members::NamedArray;
+use crate::detectors::sequence::vocabulary::Vocabulary;
+use crate::error::{Error, Kind, Result};
+use crate::fusion::sequences::{Family, Sequences};
+use crate::fusion::table::Scores;
+use crate::models::{Array, Record};
+use crate::seed::Seed;
+
+/// Section of the records that hold what is known of each entity.
+const SECTION: &str = "sequence/habit";
+
+/// What is learned from sequences.
+#[derive(Debug)]
+pub struct TrainedSequences {
+    /// The arrays of the model.
+    pub arrays: Vec<Array>,
+    /// Its records: the entities' habits.
+    pub records: Vec<Record>,
+    /// Tokens of the longest n-grams, and how many n-grams there are.
+    pub ngrams: (usize, usize),
+    /// Weight of whose a sequence is, 0..=1, and symbols looked at together for it; none without entities.
+    pub habit: Option<(f64, usize)>,
+}
+
+/// Learns sequences of token numbers. [`Kind::NoData`] if there is not enough to learn from.
+pub fn train_sequences(of: Sequences<'_>, settings: &Settings, seed: u64) -> Result<TrainedSequences> {
+    let family = Family::fit(of, &settings.sequence, Seed(seed))
+        .map_err(|why| Error::new(Kind::NoData, format!("cannot learn from {} sequences: {why}", of.tokens.len())))?;
+    let array = |(name, shape, values): NamedArray| Array { name, shape, values };
+    let record = |(entity, numbers)| Record {
+        section: SECTION.to_owned(),
+        key: [entity, String::new(), String::new()],
+        numbers,
+    };
+    Ok(TrainedSequences {
+        arrays: family.to_arrays().into_iter().map(array).collect(),
+        records: family.to_records().into_iter().map(record).collect(),
+        ngrams: (family.ngrams().order(), family.ngrams().len()),
+        habit: family.habit(),
+    })
+}
+
+/// Scores sequences of token numbers with what a model holds. [`Kind::Model`] if that makes no sense.
+pub fn score_sequences(
+    arrays: &[Array],
+    records: &[Record],
+    vocabulary: &Vocabulary,
+    tokens: &[&[u32]],
+    entities: Option<&[&str]>,
+) -> Result<Scores> {
+    let arrays: BTreeMap<&str, (&[usize], &[f64])> =
+        arrays.iter().map(|a| (a.name.as_str(), (a.shape.as_slice(), a.values.as_slice()))).collect();
+    let of_entities: Vec<(&str, &[f64])> =
+        records.iter().filter(|r| r.section == SECTION).map(|r| (r.key[0].as_str(), r.numbers.as_slice())).collect();
+    let family = Family::from_parts(&arrays, &of_entities, vocabulary.symbols())
+        .map_err(|why| Error::new(Kind::Model, format!("the model cannot be used: {why}; train a new version")))?;
+    let scores = family.score(tokens, entities);
+    let sound = scores.p.iter().all(|p| (0.0..=1.0).contains(p))
+        && scores.members.iter().all(|(_, raw)| raw.iter().all(|x| x.is_finite()));
+    if sound { Ok(scores) } else { Err(Error::new(Kind::Bug, "a sequence has no score or one out of its range")) }
+}
