@@ -184,6 +184,39 @@ pub struct SessionKey {
     pub end_ms: i64,
 }
 
+/// One step of a session, or several equal ones in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Row in [`DayTables::session`].
+    pub session: u32,
+    /// What was done, in [`Steps::words`].
+    pub word: u32,
+    /// Time since the call before (`features::gap_bucket`).
+    pub gap: u8,
+    /// Request id of the first of them, in [`Steps::ids`].
+    pub request_id: u32,
+}
+
+/// What the sessions of a day are made of, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Steps {
+    /// Distinct steps: verb and object; and the verb alone.
+    pub words: Vec<(String, String)>,
+    /// Request ids; the first is empty.
+    pub ids: Vec<String>,
+    /// Sorted by session, then as they came.
+    pub rows: Vec<Step>,
+}
+
+impl Steps {
+    /// The steps of one session (a contiguous slice).
+    pub fn of(&self, session: u32) -> &[Step] {
+        let from = self.rows.partition_point(|s| s.session < session);
+        let to = from + self.rows[from..].partition_point(|s| s.session == session);
+        &self.rows[from..to]
+    }
+}
+
 /// One (org, date) partition.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DayTables {
@@ -209,6 +242,8 @@ pub struct DayTables {
     pub values: Vec<ValueRow>,
     /// Sorted by (user, channel text, half-hour).
     pub hours: Vec<HourRow>,
+    /// Only where the order of calls is looked at.
+    pub steps: Option<Steps>,
 }
 
 impl DayTables {

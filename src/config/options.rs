@@ -222,6 +222,12 @@ options! {
     "sequence.references" => settings.sequence.references, "a whole number from 20 to 1000000",
         |v| (20..=1_000_000).contains(&v.settings.sequence.references),
         "Most distinct sets of tokens that distances are measured to.";
+    "sequence.night-order" => settings.sequence.night_order, "a whole number from 1 to 32",
+        |v| (1..=32).contains(&v.settings.sequence.night_order),
+        "As sequence.order, on nights.";
+    "sequence.night-ngrams" => settings.sequence.night_ngrams, "a whole number from 1000 to 100000000",
+        |v| (1_000..=100_000_000).contains(&v.settings.sequence.night_ngrams),
+        "As sequence.ngrams, of each organisation on nights.";
     "sequence.odd-share" => settings.sequence.odd_share, "a number from 0 to 0.5",
         |v| (0.0..=0.5).contains(&v.settings.sequence.odd_share),
         "Share of the oddest training sequences that hardly count as examples of what is normal.";

@@ -243,13 +243,25 @@ pub struct Sequence {
     pub vocabulary: u32,
     /// Most distinct sets of tokens that distances are measured to.
     pub references: u32,
+    /// As `order`, on nights.
+    pub night_order: u32,
+    /// As `ngrams`, of each organisation on nights.
+    pub night_ngrams: u32,
     /// Share of the oddest training sequences that hardly count as examples of what is normal.
     pub odd_share: f64,
 }
 
 impl Default for Sequence {
     fn default() -> Self {
-        Self { order: 12, ngrams: 4_000_000, vocabulary: 16_384, references: 10_000, odd_share: 0.02 }
+        Self {
+            order: 12,
+            ngrams: 4_000_000,
+            vocabulary: 16_384,
+            references: 10_000,
+            night_order: 6,
+            night_ngrams: 500_000,
+            odd_share: 0.02,
+        }
     }
 }
 

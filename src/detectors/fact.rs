@@ -179,6 +179,44 @@ pub enum Fact {
         /// Features, seen and usual, the oddest first.
         parts: Vec<(&'static Feature, f64, f64)>,
     },
+    /// A session whose steps do not follow each other as they usually do.
+    Order {
+        /// Channel.
+        channel: String,
+        /// Address.
+        ip: String,
+        /// First call, ms.
+        start_ms: i64,
+        /// Last call, ms.
+        end_ms: i64,
+        /// The step before the strangest one; empty if the session began with it.
+        before: String,
+        /// The strangest step; empty if the session ended where it usually goes on.
+        step: String,
+        /// Time between them, on the scale of `features::gap_bucket`.
+        gap: u8,
+        /// Probability of the step where it stands.
+        p: f64,
+        /// What usually follows instead (empty: the end), and its probability.
+        usual: Option<(String, f64)>,
+        /// Requests of the strangest steps, in order.
+        request_ids: Vec<String>,
+    },
+    /// A session that others rather than this user would have had.
+    Stranger {
+        /// Channel.
+        channel: String,
+        /// Address.
+        ip: String,
+        /// First call, ms.
+        start_ms: i64,
+        /// Last call, ms.
+        end_ms: i64,
+        /// Calls.
+        calls: f64,
+        /// How many times likelier a step of it is for others than for this user.
+        likelier: f64,
+    },
     /// A new address that touches several organisations tonight.
     SharedIp {
         /// The address.

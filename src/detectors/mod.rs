@@ -63,6 +63,8 @@ pub struct UserDay<'a> {
     pub victim: bool,
     /// Addresses that are new to two or more organisations tonight.
     pub shared_new_ips: &'a BTreeMap<String, night::SharedIp>,
+    /// How the organisation's sessions usually go, if that is known, and the day's words as it numbers them.
+    pub order: Option<(&'a sequence::night::Order, &'a [u32])>,
     /// Settings.
     pub settings: &'a Settings,
 }
@@ -153,6 +155,7 @@ pub fn all() -> &'static [(Box<dyn Detector>, usize)] {
             Box::new(statistical::hours::Hours),
             Box::new(novelty::values::Values),
             Box::new(novelty::mix::Mix),
+            Box::new(sequence::night::Sequences),
         ];
         let mut base = 0;
         detectors

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::sequence::night::Order;
 use super::{Campaign, Fact, Findings, Surge, UserDay, aggregates, counts_predictive};
 use crate::anomaly::SubjectType;
 use crate::baseline::org::{AGGREGATES, NightView, OrgState, aggregate_table};
@@ -42,6 +43,8 @@ pub struct RawNight {
     pub campaign: Campaign,
     /// Users with fewer days of history than the configured minimum.
     pub cold_users: u64,
+    /// The day's words as the organisation's order numbers them; empty if that is not known.
+    pub words: Vec<u32>,
 }
 
 /// The slots of a subject type. Silent users are user-days without a row.
@@ -97,6 +100,7 @@ pub fn evaluate(
     day: &DayTables,
     state: &OrgState,
     shared_new_ips: &BTreeMap<String, SharedIp>,
+    order: Option<&Order>,
     settings: &Settings,
 ) -> RawNight {
     let view = state.night_view();
@@ -110,6 +114,8 @@ pub fn evaluate(
         .collect();
     let none = Surge::none();
     let campaign = Campaign::find(day);
+    let words = order.zip(day.steps.as_ref()).map_or_else(Vec::new, |(order, steps)| order.encode(steps));
+    let order = order.map(|order| (order, words.as_slice()));
     let subject_at = |row: usize, surge| UserDay {
         day,
         row,
@@ -121,6 +127,7 @@ pub fn evaluate(
         moved: false,
         victim: campaign.victims.contains(&row),
         shared_new_ips,
+        order,
         settings,
     };
     let surge = find_surge(users.len(), |row| subject_at(row, &none));
@@ -165,7 +172,7 @@ pub fn evaluate(
     }
     let minimum = f64::from(settings.baseline.min_history_days);
     let cold_users = users.iter().filter(|(u, _)| f64::from(u.active_days) < minimum.min(5.0)).count() as u64;
-    RawNight { subjects, habits, view, surge, campaign, cold_users }
+    RawNight { subjects, habits, view, surge, campaign, cold_users, words }
 }
 
 /// The facts behind one subject of [`evaluate`], with their slots and the raw scores at full width.
@@ -175,6 +182,7 @@ pub fn facts(
     night: &RawNight,
     subject: &RawSubject,
     shared_new_ips: &BTreeMap<String, SharedIp>,
+    order: Option<&Order>,
     settings: &Settings,
 ) -> Vec<(usize, Fact)> {
     let Some(row) = subject.row else {
@@ -209,6 +217,7 @@ pub fn facts(
                 moved: false,
                 victim: night.campaign.victims.contains(&row),
                 shared_new_ips,
+                order: order.map(|order| (order, night.words.as_slice())),
                 settings,
             },
             true,

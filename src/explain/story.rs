@@ -260,11 +260,15 @@ pub fn tell(told: &Told<'_>) -> Anomaly {
     let mut new: BTreeSet<(ValueKind, String)> = BTreeSet::new();
     let mut requests: Vec<String> = Vec::new();
     for (_, fact) in &evidence {
-        if let Fact::New { kind, values, .. } = fact {
-            for v in values {
-                new.insert((*kind, v.value.clone()));
-                requests.extend(v.request_ids.iter().cloned());
+        match fact {
+            Fact::New { kind, values, .. } => {
+                for v in values {
+                    new.insert((*kind, v.value.clone()));
+                    requests.extend(v.request_ids.iter().cloned());
+                }
             }
+            Fact::Order { request_ids, .. } => requests.extend(request_ids.iter().cloned()),
+            _ => {}
         }
     }
     for v in &own {
@@ -409,6 +413,9 @@ fn title(who: &str, category: Category, top: Option<&Fact>, silent: bool) -> Str
         Some(Fact::Rule { rule, .. }) => rule.clone(),
         Some(Fact::Session { feature, .. }) => format!("unusual session ({})", brief(feature.meaning)),
         Some(Fact::WholeSession { .. }) => "unusual session as a whole".into(),
+        Some(Fact::Order { step, .. }) if step.is_empty() => "session broken off in an unusual place".into(),
+        Some(Fact::Order { step, .. }) => format!("unusual order of calls ({})", name(step)),
+        Some(Fact::Stranger { .. }) => "session as others have them".into(),
         Some(Fact::SharedIp { orgs, .. }) => format!("new address also seen in {} organisations", orgs.len()),
         Some(Fact::Silent { .. }) => "silent".into(),
         Some(Fact::Campaign { users, .. }) => format!("log-ins of {} users tried", number(*users as f64)),
@@ -439,6 +446,7 @@ fn story(told: &Told<'_>, who: &str, evidence: &[(Evidence, Fact)], calls: u64, 
             Fact::Hours { .. } | Fact::MissingHours { .. } | Fact::Profile { .. } => "hours".into(),
             Fact::Rule { .. } => e.detector.clone(),
             Fact::Session { start_ms, .. } | Fact::WholeSession { start_ms, .. } => format!("session {start_ms}"),
+            Fact::Order { start_ms, .. } | Fact::Stranger { start_ms, .. } => format!("order {start_ms}"),
             _ => e.feature.clone(),
         };
         if topics.insert(topic) {

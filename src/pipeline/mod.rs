@@ -9,6 +9,7 @@
 //! Every night is scored by a state made of the days before it alone, in training as in scoring, so that calibration
 //! nights see exactly what a real night sees, and scoring a date again next week gives the same answer.
 
+mod order;
 mod score;
 mod sequences;
 mod table;
@@ -18,6 +19,7 @@ mod tests;
 mod train;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -27,9 +29,10 @@ use crate::config::Settings;
 use crate::date::Date;
 use crate::detectors::Campaign;
 use crate::detectors::night::{RawNight, evaluate, shared_new_ips};
+use crate::detectors::sequence::night::Order;
 use crate::error::Result;
 use crate::fusion::rank::Cases;
-use crate::tables::DayTables;
+use crate::tables::{DayTables, Steps};
 
 pub use score::{Night, Scorer};
 pub use sequences::{TrainedSequences, score_sequences, train_sequences};
@@ -42,6 +45,8 @@ pub trait Days: Sync {
     fn list(&self) -> Result<Vec<(Date, String)>>;
     /// One day.
     fn load(&self, org: &str, date: Date) -> Result<DayTables>;
+    /// What its sessions were made of, in order.
+    fn steps(&self, org: &str, date: Date) -> Result<Steps>;
     /// Digest of one day's partition.
     fn digest(&self, org: &str, date: Date) -> Result<String>;
     /// Digest of the network tables that described the addresses of one day's partition; empty if there were none to choose.
@@ -65,6 +70,8 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str, u64, u64);
 #[derive(Debug, Clone, Default)]
 struct Engine {
     orgs: BTreeMap<String, OrgState>,
+    /// How each organisation's sessions usually go, where that was learned.
+    orders: BTreeMap<String, Arc<Order>>,
     cases: Cases,
     /// Extreme nights that wait to be learned: (date, organisation, user).
     postponed: BTreeSet<(Date, String, String)>,
@@ -85,6 +92,15 @@ fn calendar(days: &dyn Days, until: Option<Date>) -> Result<BTreeMap<Date, Vec<S
 
 fn load_all(days: &dyn Days, date: Date, orgs: &[String]) -> Result<Vec<DayTables>> {
     orgs.par_iter().map(|org| days.load(org, date)).collect()
+}
+
+/// As [`load_all`], with the steps of sessions.
+fn load_with_steps(days: &dyn Days, date: Date, orgs: &[String]) -> Result<Vec<DayTables>> {
+    let load = |org: &String| {
+        let steps = Some(days.steps(org, date)?);
+        Ok(DayTables { steps, ..days.load(org, date)? })
+    };
+    orgs.par_iter().map(load).collect()
 }
 
 fn events_of(day: &DayTables) -> u64 {
@@ -125,7 +141,11 @@ impl Engine {
         let states: Vec<&OrgState> = tables.iter().map(|d| self.orgs.get(&d.org_id).unwrap_or(&empty)).collect();
         let pairs: Vec<(&DayTables, &OrgState)> = tables.iter().zip(states.iter().copied()).collect();
         let shared = shared_new_ips(&pairs);
-        pairs.iter().map(|(day, state)| evaluate(day, state, &shared, settings)).collect()
+        pairs.iter().map(|(day, state)| evaluate(day, state, &shared, self.order(day), settings)).collect()
+    }
+
+    fn order(&self, day: &DayTables) -> Option<&Order> {
+        self.orders.get(&day.org_id).map(AsRef::as_ref)
     }
 
     /// Learns the postponed nights whose week of grace has passed by `date`, or all of them.

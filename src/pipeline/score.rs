@@ -1,11 +1,12 @@
 //! Scoring: roll the model's state forward to a night, score it, keep what later nights need, learn it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Days, Engine, Progress, announced, announced_row, calendar, load_all};
+use super::{Days, Engine, Progress, announced, announced_row, calendar, load_all, load_with_steps, order};
 use crate::anomaly::{Anomaly, NightSummary, SubjectType};
 use crate::baseline::org::OrgState;
 use crate::baseline::records;
@@ -13,6 +14,7 @@ use crate::baseline::user::{HABITS, UserState};
 use crate::config::Settings;
 use crate::date::Date;
 use crate::detectors::night::{RawNight, RawSubject, slots_of};
+use crate::detectors::sequence::night::Order;
 use crate::error::{Error, Kind, Result};
 use crate::explain::story::top_family;
 use crate::features::catalog::Family;
@@ -54,6 +56,8 @@ pub struct Scorer<'a> {
     pub(super) model_digest: String,
     /// The model's baseline, for a range that leaves the training window.
     rows: &'a [Record],
+    /// The model's order of sessions.
+    orders: BTreeMap<String, Arc<Order>>,
     /// First and last training day.
     window: (Date, Date),
     /// Dates with data and their organisations.
@@ -107,6 +111,7 @@ impl<'a> Scorer<'a> {
             )
         })?;
         let calendar = calendar(days, None)?;
+        let orders = order::read(arrays, rows)?;
         let mut scorer = Self {
             days,
             settings,
@@ -114,6 +119,7 @@ impl<'a> Scorer<'a> {
             engine: Engine::default(),
             model_digest: model_digest.to_owned(),
             rows,
+            orders,
             window,
             calendar,
             in_sample: true,
@@ -150,7 +156,8 @@ impl<'a> Scorer<'a> {
     fn start_from_model(&mut self) -> Result<()> {
         self.engine = Engine { chain: self.first_link("model"), ..Engine::default() };
         self.in_sample = false;
-        for row in self.rows {
+        self.engine.orders = self.orders.clone();
+        for row in self.rows.iter().filter(|row| !order::is_order(row)) {
             records::read(row, &mut self.engine.orgs)?;
         }
         let slots = slots_of(SubjectType::UserDay, false).len();
@@ -220,7 +227,11 @@ impl<'a> Scorer<'a> {
         let orgs = self.calendar.get(&date).cloned().unwrap_or_default();
         let chain = self.input(date)?;
         let kept = if wanted { None } else { self.kept(date, &chain)? };
-        let tables = load_all(self.days, date, &orgs)?;
+        let tables = if kept.is_some() || self.engine.orders.is_empty() {
+            load_all(self.days, date, &orgs)?
+        } else {
+            load_with_steps(self.days, date, &orgs)?
+        };
         self.engine.learn_postponed(self.days, Some(date), &self.settings)?;
         let (night, subjects) = if let Some((header, subjects)) = kept {
             for (org, subject, id, family, p) in header.reported {

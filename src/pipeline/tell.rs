@@ -33,7 +33,7 @@ impl Scorer<'_> {
                 let (day, s) = (&tables[o], &scored[o]);
                 let (subject, fused) = (&s.raw.subjects[i], &s.fused[i]);
                 let state = state_of(day);
-                let facts = facts(day, state, &s.raw, subject, &shared, &self.settings);
+                let facts = facts(day, state, &s.raw, subject, &shared, self.engine.order(day), &self.settings);
                 let silent = subject.subject == SubjectType::UserDay && subject.row.is_none();
                 let class = self.calibration.class(subject.subject, silent, subject.activity);
                 let combination =

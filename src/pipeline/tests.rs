@@ -16,9 +16,10 @@ use crate::error::{Error, Kind, Result};
 use crate::events::action::Action;
 use crate::events::batch::{Events, Field};
 use crate::explain::sentence::say;
+use crate::features::catalog::Family;
 use crate::features::{Options, compute};
 use crate::seed::Seed;
-use crate::tables::DayTables;
+use crate::tables::{DayTables, Step, Steps, ValueKind};
 
 const FIRST: i32 = 20_458;
 const DAYS: i32 = 40;
@@ -28,6 +29,8 @@ const USERS: usize = 30;
 struct Memory {
     days: BTreeMap<(Date, String), DayTables>,
     kept: Mutex<BTreeMap<(String, Date), String>>,
+    /// From this date on, user03 does what it always does the other way round.
+    backwards: Option<Date>,
 }
 
 impl Days for Memory {
@@ -41,6 +44,26 @@ impl Days for Memory {
 
     fn digest(&self, org: &str, date: Date) -> Result<String> {
         Ok(blake3::hash(format!("{:?}", self.load(org, date)?).as_bytes()).to_hex().to_string())
+    }
+
+    fn steps(&self, org: &str, date: Date) -> Result<Steps> {
+        // Each session goes through the user's objects in the order of their names.
+        let day = self.load(org, date)?;
+        let mut steps = Steps { ids: vec![String::new()], ..Steps::default() };
+        for (row, key) in day.session_keys.iter().enumerate() {
+            let mut values: Vec<_> =
+                day.values_of(key.user).iter().filter(|v| v.kind == ValueKind::ActionEntity).collect();
+            if day.text(day.user_day.ids[key.user as usize]) == "user03" && self.backwards.is_some_and(|b| date >= b) {
+                values.reverse();
+            }
+            for v in values {
+                let full = day.text(v.value).to_owned();
+                let coarse = full.split(' ').next().unwrap_or_default().to_owned();
+                steps.rows.push(Step { session: row as u32, word: steps.words.len() as u32, gap: 3, request_id: 0 });
+                steps.words.push((full, coarse));
+            }
+        }
+        Ok(steps)
     }
 
     fn enrichment(&self, _: &str, _: Date) -> Result<String> {
@@ -142,7 +165,7 @@ fn day(date: Date, odd: Odd, since: Date) -> DayTables {
 fn memory(odd: Odd, since: i32, days: i32) -> Memory {
     let since = Date(FIRST + since);
     let days = (0..days).map(|d| ((Date(FIRST + d), "org".to_owned()), day(Date(FIRST + d), odd, since))).collect();
-    Memory { days, kept: Mutex::default() }
+    Memory { days, kept: Mutex::default(), backwards: None }
 }
 
 /// Trains on the first 35 days and scores the given ones.
@@ -190,6 +213,21 @@ fn a_flood_of_failed_logins_is_one_finding_and_hides_no_theft() {
     let flood = night.anomalies.iter().find(|a| a.subject_id == "org").unwrap();
     assert_eq!(flood.user_ids.len(), 20, "{}", flood.story);
     assert!(flood.story.contains("passwords or tokens are being tried"), "{}", flood.story);
+}
+
+#[test]
+fn the_usual_calls_in_another_order_are_first_of_their_night() {
+    let mut days = memory(Odd::Nothing, 0, DAYS);
+    days.backwards = Some(Date(FIRST + 35));
+    let night = &run(&days, &[35])[0];
+    let first = &night.anomalies[0];
+    assert!(first.reported && first.subject_id == "user03", "{}", first.story);
+    assert_eq!(first.evidence[0].family, Family::Sequence);
+    assert!(
+        first.story.contains("within the usual") && first.story.contains("usually follows there"),
+        "{}",
+        first.story
+    );
 }
 
 #[test]
@@ -322,11 +360,12 @@ fn without_its_reasons_an_alert_is_an_ordinary_day() {
         assert!(p(&subject.scores) < 1e-3);
         let told = &run(&days, &[35])[0].anomalies[0];
         // Every slot whose fact is told, also where two say the same.
-        let told_of: Vec<usize> = facts(&table, &scorer.engine.orgs["org"], &raw, subject, &BTreeMap::new(), &settings)
-            .into_iter()
-            .filter(|(_, fact)| told.evidence.iter().any(|e| e.sentence == say(fact).sentence))
-            .map(|(slot, _)| slot)
-            .collect();
+        let told_of: Vec<usize> =
+            facts(&table, &scorer.engine.orgs["org"], &raw, subject, &BTreeMap::new(), None, &settings)
+                .into_iter()
+                .filter(|(_, fact)| told.evidence.iter().any(|e| e.sentence == say(fact).sentence))
+                .map(|(slot, _)| slot)
+                .collect();
         let mut without = subject.scores.clone();
         told_of.iter().for_each(|slot| without[*slot] = 0.0);
         assert!(p(&without) > 0.05, "{}: {}", told.title, p(&without));

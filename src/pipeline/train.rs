@@ -1,13 +1,16 @@
 //! Training: fold the days in order, and calibrate on the last of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::{Days, Engine, Progress, calendar, events_of, load_all};
+use super::order;
+use super::{Days, Engine, Progress, calendar, events_of, load_with_steps};
 use crate::anomaly::{Status, SubjectType};
 use crate::baseline::records;
 use crate::config::Settings;
 use crate::config::settings::{ForestBackend, Fusion};
 use crate::date::Date;
+use crate::detectors::sequence::night::{Corpus, Order};
 use crate::error::{Error, Kind, Result};
 use crate::explain::story::top_family;
 use crate::fusion::night::{Calibration, Past, Sample};
@@ -84,31 +87,35 @@ pub fn train(
     let mut taught = Engine::default();
     let (mut events, mut user_days) = (0, 0);
     let mut digest = blake3::Hasher::new();
+    let mut sessions: BTreeMap<String, Corpus> = BTreeMap::new();
     for (i, (&date, orgs)) in calendar.iter().enumerate() {
         for org in orgs {
             digest.update(days.digest(org, date)?.as_bytes());
         }
         if i < calibrate_from {
             progress("train", i as u64, calendar.len() as u64);
-            let tables = load_all(days, date, orgs)?;
+            let tables = load_with_steps(days, date, orgs)?;
             let raw = taught.evaluate(&tables, settings);
             for (day, night) in tables.iter().zip(&raw) {
+                sessions.entry(day.org_id.clone()).or_default().add(day);
                 user_days += day.user_day.len() as u64;
                 events += events_of(day);
                 taught.fold(day, &night.habits, settings, |_| false);
             }
         }
     }
+    // The order of sessions that the calibration nights are judged by comes from the days before them, as it will on a real night.
+    taught.orders = orders(&sessions, settings);
     // Calibration nights are scored twice. The first time finds the nights too odd to be learned unreviewed; the second
     // time they wait, as they would in a real week, so that their repeats look as odd as they will.
     let held_out: Vec<(Date, &[String])> =
         calendar.iter().skip(calibrate_from).map(|(d, orgs)| (*d, orgs.as_slice())).collect();
-    let first = HeldOut::collect(days, taught.clone(), &held_out, settings, &BTreeSet::new())?;
+    let first = HeldOut::collect(days, taught.clone(), &held_out, settings, &BTreeSet::new(), None)?;
     progress("train", (calibrate_from + nights / 2) as u64, calendar.len() as u64);
     // Combinations, the costliest part, are left to the second time.
     let parts = Settings { fusion: Fusion { geometry: 0.0, ..settings.fusion.clone() }, ..settings.clone() };
     let odd = first.odd(&Calibration::fit(&first.samples, first.histories, &parts, seed).0, settings);
-    let mut second = HeldOut::collect(days, taught, &held_out, settings, &odd)?;
+    let mut second = HeldOut::collect(days, taught, &held_out, settings, &odd, Some(&mut sessions))?;
     events += second.events;
     user_days += second.user_days;
     progress("calibrate", calendar.len() as u64, calendar.len() as u64);
@@ -133,7 +140,11 @@ pub fn train(
     second.engine.orgs.values_mut().flat_map(|o| o.users.values_mut()).for_each(|u| u.forget_scores(last));
     // The training window counts as reviewed: its odd nights are part of what is normal from here on.
     second.engine.learn_postponed(days, None, settings)?;
-    let engine = second.engine;
+    let mut engine = second.engine;
+    // Where the calibration nights had no order to be judged by, later nights have none either.
+    let known: BTreeSet<String> = engine.orders.keys().cloned().collect();
+    sessions.retain(|org, _| known.contains(org));
+    engine.orders = orders(&sessions, settings);
     let mut notes = Vec::new();
     if calendar.len() < 2 * settings.baseline.min_history_days as usize {
         notes.push(format!(
@@ -159,6 +170,10 @@ pub fn train(
     for (org, state) in &engine.orgs {
         records::write(org, state, &mut records);
     }
+    let mut arrays = calibration.to_arrays();
+    for (i, (org, order)) in engine.orders.iter().enumerate() {
+        order::write(i, org, order, &mut arrays, &mut records);
+    }
     Ok(Trained {
         window: (first_day, last),
         orgs: engine.orgs.keys().cloned().collect(),
@@ -168,11 +183,21 @@ pub fn train(
             .last_key_value()
             .map_or(Ok(String::new()), |(date, orgs)| days.enrichment(&orgs[0], *date))?,
         input_digest: digest.finalize().to_hex().to_string(),
-        arrays: calibration.to_arrays(),
+        arrays,
         records,
         metrics,
         notes,
     })
+}
+
+/// What is usual in the sessions of each organisation; nothing if the family has no weight.
+fn orders(sessions: &BTreeMap<String, Corpus>, settings: &Settings) -> BTreeMap<String, Arc<Order>> {
+    if settings.fusion.sequence <= 0.0 {
+        return BTreeMap::new();
+    }
+    let fit =
+        |(org, corpus): (&String, &Corpus)| Some((org.clone(), Arc::new(Order::fit(corpus, &settings.sequence)?)));
+    sessions.iter().filter_map(fit).collect()
 }
 
 /// The calibration nights, scored in order.
@@ -188,24 +213,28 @@ struct HeldOut {
 }
 
 impl HeldOut {
-    /// Scores and learns the nights; user-days that are `odd` wait a week.
+    /// Scores and learns the nights; user-days that are `odd` wait a week. Their sessions are added to `sessions`.
     fn collect(
         days: &dyn Days,
         mut engine: Engine,
         nights: &[(Date, &[String])],
         settings: &Settings,
         odd: &BTreeSet<(Date, String, String)>,
+        mut sessions: Option<&mut BTreeMap<String, Corpus>>,
     ) -> Result<Self> {
         let (mut samples, mut of) = (Vec::new(), Vec::new());
         let mut histories: BTreeMap<(String, String), usize> = BTreeMap::new();
         let (mut events, mut user_days) = (0, 0);
         for (i, (date, orgs)) in nights.iter().enumerate() {
-            let tables = load_all(days, *date, orgs)?;
+            let tables = load_with_steps(days, *date, orgs)?;
             engine.learn_postponed(days, Some(*date), settings)?;
             let raw = engine.evaluate(&tables, settings);
             for (day, night) in tables.iter().zip(raw) {
                 user_days += day.user_day.len() as u64;
                 events += events_of(day);
+                if let Some(sessions) = &mut sessions {
+                    sessions.entry(day.org_id.clone()).or_default().add(day);
+                }
                 let waits = |id: &str| odd.contains(&(*date, day.org_id.clone(), id.to_owned()));
                 engine.fold(day, &night.habits, settings, waits);
                 for s in night.subjects {

@@ -9,7 +9,7 @@ use crate::date::Date;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
 use crate::pipeline::Days;
-use crate::tables::DayTables;
+use crate::tables::{DayTables, Steps};
 
 impl Store {
     fn night(&self, model: &str, date: Date) -> Result<PathBuf> {
@@ -30,6 +30,11 @@ impl Days for Store {
 
     fn load(&self, org: &str, date: Date) -> Result<DayTables> {
         Self::load(self, &PartitionId { org: org.to_owned(), date })
+    }
+
+    fn steps(&self, org: &str, date: Date) -> Result<Steps> {
+        let tokens = self.load_tokens(&PartitionId { org: org.to_owned(), date })?;
+        Ok(tokens.into_steps())
     }
 
     fn digest(&self, org: &str, date: Date) -> Result<String> {

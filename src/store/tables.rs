@@ -2,6 +2,7 @@
 
 use polars::prelude::{DataFrame, DataType, PolarsError};
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
 use super::parquet::{Column, Texts, Values, encode};
 use crate::date::Date;
@@ -10,7 +11,7 @@ use crate::events::action::Action;
 use crate::events::batch::Dictionary;
 use crate::features::catalog::{self, Feature};
 use crate::features::{DayFeatures, Token};
-use crate::tables::{DayTables, FeatureTable, HourRow, SessionKey, Sym, ValueKind, ValueRow};
+use crate::tables::{DayTables, FeatureTable, HourRow, SessionKey, Step, Steps, Sym, ValueKind, ValueRow};
 
 /// A partition's feature files, in the order in which they are written.
 pub(super) const TABLES: [&str; 8] =
@@ -186,7 +187,20 @@ pub(super) fn decode_tables(
         .collect();
     let text = text.iter().map(str::to_owned).collect();
     let org_id = org_id.to_owned();
-    Ok(DayTables { org_id, date, text, user_day, session, session_keys, app_day, ip_day, org_day, values, hours })
+    Ok(DayTables {
+        org_id,
+        date,
+        text,
+        user_day,
+        session,
+        session_keys,
+        app_day,
+        ip_day,
+        org_day,
+        values,
+        hours,
+        steps: None,
+    })
 }
 
 fn read_values(frame: &DataFrame, row_of_user: &RowOf, text: &mut Dictionary) -> Result<Vec<ValueRow>> {
@@ -227,6 +241,29 @@ pub struct DayTokens {
     pub text: Vec<String>,
     /// Steps of all sessions, in order of [`DayTables::session`] rows.
     pub rows: Vec<Token>,
+}
+
+impl DayTokens {
+    /// Steps as words: verb and object. That a call failed is no part of them: a fault of the platform would make everyone's
+    /// sessions strange.
+    pub fn into_steps(self) -> Steps {
+        let mut numbers = FxHashMap::default();
+        let mut words = Vec::new();
+        let rows = self
+            .rows
+            .iter()
+            .map(|t| {
+                let word = *numbers.entry((t.action, t.entity)).or_insert_with(|| {
+                    let (object, coarse) = (&self.text[t.entity as usize], t.action.name().to_owned());
+                    let full = if object.is_empty() { coarse.clone() } else { format!("{coarse} {object}") };
+                    words.push((full, coarse));
+                    words.len() as u32 - 1
+                });
+                Step { session: t.session, word, gap: t.gap, request_id: t.request_id }
+            })
+            .collect();
+        Steps { words, ids: self.text, rows }
+    }
 }
 
 /// The tokens in a frame.

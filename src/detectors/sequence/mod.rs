@@ -6,6 +6,8 @@
 pub mod bags;
 pub mod habits;
 pub mod ngram;
+pub mod night;
+pub mod tail;
 pub mod vocabulary;
 
 #[cfg(test)]

@@ -1,0 +1,477 @@
+//! The order of calls on nights: what is known of the sessions of one organisation, and the detector that asks whether one of
+//! a user's sessions is strange, strange in a part, or strange for this user.
+//!
+//! A step of a session is a verb class and an object. Objects of steps that few sessions have are left out of it: that an
+//! object is new is for the family novelty to say, and that a call failed for the family rate.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::ODD_WEIGHT;
+use super::habits::Habits;
+use super::ngram::Ngrams;
+use super::tail::Tail;
+use super::vocabulary::{END, FIRST, UNKNOWN, Vocabulary};
+use crate::anomaly::Category;
+use crate::baseline::stats::ln_sidak;
+use crate::config::Sequence;
+use crate::detectors::{Detector, Fact, Findings, Slot, UserDay};
+use crate::features::catalog::{Family, session};
+use crate::tables::{DayTables, Steps};
+
+/// Fewest sessions that an organisation's order is learned from.
+const FEWEST: usize = 300;
+
+/// Sessions with a step before its object is a part of it: so many, and so large a share of all.
+const COMMON: u32 = 10;
+const COMMON_SHARE: f64 = 0.001;
+
+/// Fewest steps that have an order.
+const SHORTEST: usize = 3;
+
+/// Steps of a session that are looked at.
+const LONGEST: usize = 2_000;
+
+/// Steps of all sessions that are learned from; of more, every other session.
+const MOST: usize = 4_000_000;
+
+/// Steps of the part of a session that is looked at by itself, and how far apart two such parts begin.
+const PART: usize = 12;
+const STRIDE: usize = 4;
+
+/// Sessions seen so far, to learn from.
+#[derive(Debug, Clone, Default)]
+pub struct Corpus {
+    /// Steps with and without object, by number.
+    words: Vec<(String, String)>,
+    numbers: BTreeMap<String, u32>,
+    users: Vec<String>,
+    user_numbers: BTreeMap<String, u32>,
+    steps: Vec<u32>,
+    /// User and end of each session.
+    sessions: Vec<(u32, usize)>,
+    /// Only every so many-th session is kept, as a power of two.
+    thinned: u32,
+    met: usize,
+}
+
+impl Corpus {
+    /// Adds the sessions of a day.
+    pub fn add(&mut self, day: &DayTables) {
+        let Some(steps) = &day.steps else { return };
+        let words: Vec<u32> = steps.words.iter().map(|(full, coarse)| self.word(full, coarse)).collect();
+        for (row, key) in day.session_keys.iter().enumerate() {
+            self.met += 1;
+            if !self.met.is_multiple_of(1 << self.thinned) {
+                continue;
+            }
+            let user = self.user(day.text(day.user_day.ids[key.user as usize]));
+            self.steps.extend(steps.of(row as u32).iter().take(LONGEST).map(|s| words[s.word as usize]));
+            self.sessions.push((user, self.steps.len()));
+            if self.steps.len() > MOST {
+                self.thin();
+            }
+        }
+    }
+
+    fn word(&mut self, full: &str, coarse: &str) -> u32 {
+        if let Some(number) = self.numbers.get(full) {
+            return *number;
+        }
+        let number = self.words.len() as u32;
+        self.words.push((full.to_owned(), coarse.to_owned()));
+        self.numbers.insert(full.to_owned(), number);
+        number
+    }
+
+    fn user(&mut self, id: &str) -> u32 {
+        if let Some(number) = self.user_numbers.get(id) {
+            return *number;
+        }
+        let number = self.users.len() as u32;
+        self.users.push(id.to_owned());
+        self.user_numbers.insert(id.to_owned(), number);
+        number
+    }
+
+    /// Keeps every other session.
+    fn thin(&mut self) {
+        let (steps, sessions) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.sessions));
+        let mut from = 0;
+        for (i, (user, to)) in sessions.into_iter().enumerate() {
+            if i % 2 == 1 {
+                self.steps.extend_from_slice(&steps[from..to]);
+                self.sessions.push((user, self.steps.len()));
+            }
+            from = to;
+        }
+        self.thinned += 1;
+    }
+}
+
+/// A word or a user's habits as a record: kind (`word` or `habit`), name, numbers.
+pub type Named<'a> = (&'a str, &'a str, &'a [f64]);
+
+/// What is known of the sessions of one organisation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    vocabulary: Vocabulary,
+    ngrams: Ngrams,
+    habits: Habits,
+    /// Of training sessions, each left out: mean surprise, that of the most surprising part, and how strange to their users.
+    tails: [Tail; 3],
+}
+
+impl Order {
+    /// Learns sessions; `None` if there are too few.
+    pub fn fit(of: &Corpus, settings: &Sequence) -> Option<Self> {
+        if of.sessions.len() < FEWEST {
+            return None;
+        }
+        let vocabulary = vocabulary(of, settings.vocabulary as usize);
+        let numbers: Vec<u32> = of.words.iter().map(|(full, coarse)| number(&vocabulary, full, coarse)).collect();
+        let encoded: Vec<u32> = of.steps.iter().map(|w| numbers[*w as usize]).collect();
+        let starts = std::iter::once(0).chain(of.sessions.iter().map(|s| s.1));
+        let sessions: Vec<&[u32]> = starts.zip(&of.sessions).map(|(from, (_, to))| &encoded[from..*to]).collect();
+        let users = || of.sessions.iter().map(|(user, _)| of.users[*user as usize].as_str());
+        let (order, most, symbols) =
+            (settings.night_order as usize, settings.night_ngrams as usize, vocabulary.symbols());
+        let mut weights = vec![1.0; sessions.len()];
+        let plain = Ngrams::fit(&sessions, &weights, symbols, order, most);
+        let oddness: Vec<f64> = left_out(&plain, &sessions, &weights).into_iter().map(|(mean, _)| mean).collect();
+        let mut sorted = oddness.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let cut = sorted[((sorted.len() - 1) as f64 * (1.0 - settings.odd_share)) as usize];
+        weights.iter_mut().zip(&oddness).filter(|(_, x)| **x > cut).for_each(|(w, _)| *w = ODD_WEIGHT);
+        let ngrams = Ngrams::fit(&sessions, &weights, symbols, order, most);
+        let habits = Habits::fit(&sessions, users(), &weights, symbols, Habits::HIGHEST_ORDER);
+        let (means, parts): (Vec<f64>, Vec<f64>) = left_out(&ngrams, &sessions, &weights).into_iter().unzip();
+        let users: Vec<&str> = users().collect();
+        let strange: Vec<f64> =
+            (0..sessions.len()).into_par_iter().map(|i| habits.stranger(users[i], sessions[i], weights[i])).collect();
+        let lengths: Vec<usize> = sessions.iter().map(|s| s.len()).collect();
+        let tails = [means, parts, strange].map(|scores| Tail::fit(&scores, &lengths));
+        Some(Self { vocabulary, ngrams, habits, tails })
+    }
+
+    /// Numbers of a day's words.
+    pub fn encode(&self, steps: &Steps) -> Vec<u32> {
+        steps.words.iter().map(|(full, coarse)| number(&self.vocabulary, full, coarse)).collect()
+    }
+
+    /// What a model file keeps of it under a prefix.
+    pub fn to_arrays(&self, prefix: &str) -> Vec<(String, Vec<f64>)> {
+        let mut out: Vec<(String, Vec<f64>)> =
+            self.ngrams.to_arrays(prefix).into_iter().map(|(name, _, values)| (name, values)).collect();
+        for (name, tail) in TAILS.iter().zip(&self.tails) {
+            out.push((format!("{prefix}/tail/{name}"), tail.to_numbers()));
+        }
+        out
+    }
+
+    /// And of its names: kind (`word` or `habit`), name, numbers.
+    pub fn to_records(&self) -> Vec<(&'static str, String, Vec<f64>)> {
+        let words = self.vocabulary.names().iter().enumerate();
+        let words = words.map(|(i, name)| ("word", name.clone(), vec![i as f64]));
+        words.chain(self.habits.to_records().map(|(name, numbers)| ("habit", name.to_owned(), numbers))).collect()
+    }
+
+    /// The inverse of [`Self::to_arrays`] and [`Self::to_records`]; `Err` names what is missing or makes no sense.
+    pub fn from_parts(arrays: &BTreeMap<&str, &[f64]>, prefix: &str, records: &[Named<'_>]) -> Result<Self, String> {
+        let numbers = |name: &str| {
+            let name = format!("{prefix}/{name}");
+            arrays.get(name.as_str()).copied().ok_or(name)
+        };
+        let mut words = Vec::new();
+        for (_, name, at) in records.iter().filter(|r| r.0 == "word") {
+            if *at != [words.len() as f64] {
+                return Err(format!("the words of {prefix}"));
+            }
+            words.push((*name).to_owned());
+        }
+        let vocabulary = Vocabulary::new(words).ok_or_else(|| format!("the words of {prefix}"))?;
+        let ngrams = Ngrams::from_arrays(numbers("ngram/about")?, numbers("ngram/nodes")?)
+            .filter(|m| m.predicted() == f64::from(vocabulary.symbols() - 1))
+            .ok_or_else(|| format!("{prefix}/ngram/nodes"))?;
+        let of_users = records.iter().filter(|r| r.0 == "habit").map(|r| (r.1, r.2));
+        let habits = Habits::from_records(of_users, vocabulary.symbols(), Habits::HIGHEST_ORDER)
+            .ok_or_else(|| format!("the habits of {prefix}"))?;
+        let tail = |name: &str| {
+            let name = format!("tail/{name}");
+            Tail::from_numbers(numbers(&name)?).ok_or(format!("{prefix}/{name}"))
+        };
+        Ok(Self { vocabulary, ngrams, habits, tails: [tail(TAILS[0])?, tail(TAILS[1])?, tail(TAILS[2])?] })
+    }
+}
+
+const TAILS: [&str; 3] = ["order", "part", "habit"];
+
+/// Steps that are in enough sessions, with their objects; of the others what is left without.
+fn vocabulary(of: &Corpus, most: usize) -> Vocabulary {
+    let mut holders = vec![(0_u32, usize::MAX); of.words.len()];
+    let mut from = 0;
+    for (i, (_, to)) in of.sessions.iter().enumerate() {
+        for word in &of.steps[from..*to] {
+            let (count, last) = &mut holders[*word as usize];
+            if *last != i {
+                *count += 1;
+                *last = i;
+            }
+        }
+        from = *to;
+    }
+    let common = COMMON.max((COMMON_SHARE * of.sessions.len() as f64) as u32);
+    let mut names: BTreeMap<&str, u32> = BTreeMap::new();
+    for ((full, coarse), (count, _)) in of.words.iter().zip(&holders) {
+        let name = if *count >= common { full } else { coarse };
+        *names.entry(name).or_default() += count;
+    }
+    let mut order: Vec<(&str, u32)> = names.into_iter().filter(|(_, count)| *count > 1).collect();
+    order.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    order.truncate(most);
+    Vocabulary::new(order.into_iter().map(|(name, _)| name.to_owned()).collect()).expect("names are distinct")
+}
+
+fn number(vocabulary: &Vocabulary, full: &str, coarse: &str) -> u32 {
+    match vocabulary.number(full) {
+        UNKNOWN => vocabulary.number(coarse),
+        known => known,
+    }
+}
+
+/// Mean surprise of each session, and that of its most surprising part, as if it had not been learned.
+fn left_out(ngrams: &Ngrams, sessions: &[&[u32]], weights: &[f64]) -> Vec<(f64, f64)> {
+    sessions
+        .par_iter()
+        .zip(weights)
+        .map_init(Vec::new, |out, (s, w)| {
+            ngrams.surprise_left_out(s, *w, out);
+            let (mean, part, _) = summary(out);
+            (mean, part)
+        })
+        .collect()
+}
+
+/// Mean surprise, the highest mean of a part, and where that begins.
+fn summary(surprise: &[f64]) -> (f64, f64, usize) {
+    let mean = |s: &[f64]| s.iter().sum::<f64>() / s.len().max(1) as f64;
+    let whole = mean(surprise);
+    let mut best = (whole, 0);
+    if surprise.len() > PART {
+        for from in (0..=surprise.len() - PART).step_by(STRIDE).chain([surprise.len() - PART]) {
+            let of = mean(&surprise[from..from + PART]);
+            if of > best.0 || from == 0 {
+                best = (of, from);
+            }
+        }
+    }
+    (whole, best.0, best.1)
+}
+
+/// A session of a user-day that stands out, and by what.
+struct Found {
+    row: usize,
+    ln_p: f64,
+    score: f64,
+}
+
+/// Asks of a user's sessions whether their order is strange.
+#[derive(Debug)]
+pub struct Sequences;
+
+impl Detector for Sequences {
+    fn slots(&self) -> Vec<Slot> {
+        TAILS
+            .iter()
+            .map(|name| Slot {
+                name: format!("sequence/{name}"),
+                family: Family::Sequence,
+                category: Category::Behavioral,
+            })
+            .collect()
+    }
+
+    fn inspect(&self, s: &UserDay<'_>, base: usize, out: &mut Findings) {
+        let (Some((order, numbers)), Some(steps)) = (s.order, &s.day.steps) else { return };
+        let user = s.day.text(s.day.user_day.ids[s.row]);
+        let sessions = s.day.sessions_of(s.row as u32);
+        let tests = sessions.len() as f64;
+        // Habits of a few sessions say little, and say it of a young user every day.
+        let known = order.habits.history(user, 0.0) >= 5.0;
+        let mut best: [Option<Found>; 3] = [None, None, None];
+        let (mut tokens, mut surprise) = (Vec::new(), Vec::new());
+        for row in sessions {
+            tokens.clear();
+            tokens.extend(steps.of(row as u32).iter().take(LONGEST).map(|t| numbers[t.word as usize]));
+            if tokens.len() < SHORTEST {
+                continue;
+            }
+            order.ngrams.surprise(&tokens, &mut surprise);
+            let (mean, part, _) = summary(&surprise);
+            let strange = if known { order.habits.stranger(user, &tokens, 0.0) } else { f64::NEG_INFINITY };
+            for (k, score) in [mean, part, strange].into_iter().enumerate() {
+                let ln_p = order.tails[k].ln_p(score, tokens.len());
+                if best[k].as_ref().is_none_or(|b| ln_p < b.ln_p) {
+                    best[k] = Some(Found { row, ln_p, score });
+                }
+            }
+        }
+        for (k, found) in best.into_iter().enumerate() {
+            let Some(Found { row, ln_p, score }) = found else { continue };
+            if ln_p > 0.5_f64.ln() {
+                continue;
+            }
+            out.put(base + k, ln_sidak(ln_p, tests), || {
+                if k == 2 { stranger_fact(s, row, score) } else { order_fact(s, order, numbers, row) }
+            });
+        }
+    }
+}
+
+fn stranger_fact(s: &UserDay<'_>, row: usize, score: f64) -> Fact {
+    let key = &s.day.session_keys[row];
+    Fact::Stranger {
+        channel: s.day.text(key.channel).to_owned(),
+        ip: s.day.text(key.ip).to_owned(),
+        start_ms: key.start_ms,
+        end_ms: key.end_ms,
+        calls: s.day.session.get(row, session::CALLS),
+        likelier: score.exp(),
+    }
+}
+
+fn order_fact(s: &UserDay<'_>, order: &Order, numbers: &[u32], row: usize) -> Fact {
+    const NAMED: usize = 3;
+    let steps = s.day.steps.as_ref().expect("the detector looked at them");
+    let of = steps.of(row as u32);
+    let of = &of[..of.len().min(LONGEST)];
+    let tokens: Vec<u32> = of.iter().map(|t| numbers[t.word as usize]).collect();
+    let mut surprise = Vec::new();
+    order.ngrams.surprise(&tokens, &mut surprise);
+    let mut odd: Vec<usize> = (0..surprise.len()).collect();
+    odd.sort_by(|a, b| surprise[*b].total_cmp(&surprise[*a]).then(a.cmp(b)));
+    odd.truncate(NAMED);
+    let word = |at: usize| of.get(at).map_or_else(String::new, |t| steps.words[t.word as usize].0.clone());
+    let at = odd[0];
+    let usual = order.ngrams.likeliest(&tokens[..at.min(tokens.len())]).filter(|(token, p)| {
+        let seen = tokens.get(at).copied().unwrap_or(END);
+        *token != seen && *p > 2.0 * (-surprise[at]).exp()
+    });
+    let key = &s.day.session_keys[row];
+    Fact::Order {
+        channel: s.day.text(key.channel).to_owned(),
+        ip: s.day.text(key.ip).to_owned(),
+        start_ms: key.start_ms,
+        end_ms: key.end_ms,
+        before: if at == 0 { String::new() } else { word(at - 1) },
+        step: word(at),
+        gap: of.get(at).map_or(0, |t| t.gap),
+        p: (-surprise[at]).exp(),
+        usual: usual.map(|(token, p)| {
+            let name = if token >= FIRST { order.vocabulary.name(token).to_owned() } else { String::new() };
+            (name, p)
+        }),
+        request_ids: {
+            let mut at: Vec<usize> = odd.into_iter().filter(|at| *at < of.len()).collect();
+            at.sort_unstable();
+            let ids = at.into_iter().map(|at| steps.ids[of[at].request_id as usize].clone());
+            ids.filter(|id| !id.is_empty()).collect()
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::{SessionKey, Step};
+
+    /// A day on which `user` had these sessions, each step an action on an object.
+    fn day(user: &str, sessions: &[&[&str]]) -> DayTables {
+        let mut day = DayTables { text: vec![String::new(), user.to_owned(), "r1".into()], ..DayTables::default() };
+        day.user_day.ids = vec![1];
+        let mut steps = Steps { ids: vec![String::new()], ..Steps::default() };
+        for (row, session) in sessions.iter().enumerate() {
+            day.session_keys.push(SessionKey { user: 0, channel: 0, ip: 0, start_ms: 0, end_ms: 1 });
+            for step in *session {
+                let word = steps.words.len() as u32;
+                let coarse = step.split(' ').next().unwrap_or_default().to_owned();
+                steps.words.push(((*step).to_owned(), coarse));
+                steps.rows.push(Step { session: row as u32, word, gap: 3, request_id: 0 });
+            }
+        }
+        day.steps = Some(steps);
+        day
+    }
+
+    const JOB: [&str; 5] = ["bulk_create Contact", "bulk_poll", "bulk_poll", "bulk_result", "auth"];
+    const READ: [&str; 4] = ["auth", "query Account", "crud_read Account", "query Account"];
+
+    fn order() -> Order {
+        let mut corpus = Corpus::default();
+        for i in 0..400_usize {
+            let (user, of): (&str, &[&str]) = if i % 2 == 0 { ("job", &JOB) } else { ("ann", &READ) };
+            let cut = of.len() - usize::from(i % 5 == 0);
+            corpus.add(&day(user, &[&of[..cut]]));
+        }
+        Order::fit(&corpus, &Sequence::default()).unwrap()
+    }
+
+    fn ln_p(order: &Order, session: &[&str]) -> f64 {
+        let of = day("job", &[session]);
+        let steps = of.steps.as_ref().unwrap();
+        let numbers = order.encode(steps);
+        let tokens: Vec<u32> = steps.of(0).iter().map(|t| numbers[t.word as usize]).collect();
+        let mut out = Vec::new();
+        order.ngrams.surprise(&tokens, &mut out);
+        order.tails[0].ln_p(summary(&out).0, tokens.len())
+    }
+
+    #[test]
+    fn the_usual_calls_in_another_order_are_found() {
+        let order = order();
+        assert!(ln_p(&order, &JOB) > 0.2_f64.ln());
+        let other = ["auth", "bulk_result", "bulk_create Contact", "bulk_poll", "bulk_poll"];
+        assert!(ln_p(&order, &other) < 0.01_f64.ln(), "{}", ln_p(&order, &other).exp());
+    }
+
+    #[test]
+    fn a_rare_object_is_no_strange_order() {
+        let order = order();
+        let renamed = ["bulk_create Contact", "bulk_poll", "bulk_poll", "bulk_result", "auth"];
+        let rare = ["auth", "query Account", "crud_read Ledger__c", "query Account"];
+        assert!(ln_p(&order, &renamed) > 0.2_f64.ln());
+        assert!(ln_p(&order, &rare) > ln_p(&order, &["auth", "bulk_result", "query Account", "bulk_poll"]));
+    }
+
+    #[test]
+    fn too_few_sessions_teach_nothing_and_many_are_thinned() {
+        let mut corpus = Corpus::default();
+        (0..FEWEST - 1).for_each(|_| corpus.add(&day("ann", &[&READ])));
+        assert!(Order::fit(&corpus, &Sequence::default()).is_none());
+        corpus.add(&day("ann", &[&READ, &READ]));
+        let before = corpus.sessions.len();
+        corpus.thin();
+        assert_eq!((corpus.sessions.len(), corpus.steps.len()), (before / 2, before / 2 * READ.len()));
+        corpus.add(&day("ann", &[&READ, &READ]));
+        assert_eq!(corpus.sessions.len(), before / 2 + 1, "and of later ones every other is kept");
+    }
+
+    #[test]
+    fn what_a_file_keeps_comes_back_and_nonsense_is_refused() {
+        let order = order();
+        let (arrays, records) = (order.to_arrays("o/0"), order.to_records());
+        let read = |drop: &str, records: &[(&'static str, String, Vec<f64>)]| {
+            let arrays: BTreeMap<&str, &[f64]> =
+                arrays.iter().filter(|a| a.0 != drop).map(|(n, v)| (n.as_str(), v.as_slice())).collect();
+            let records: Vec<(&str, &str, &[f64])> =
+                records.iter().map(|(k, n, v)| (*k, n.as_str(), v.as_slice())).collect();
+            Order::from_parts(&arrays, "o/0", &records)
+        };
+        assert_eq!(read("", &records).unwrap(), order);
+        for (name, _) in &arrays {
+            assert!(read(name, &records).is_err(), "{name}");
+        }
+        assert!(read("", &records[1..]).is_err(), "a word is missing");
+    }
+}
