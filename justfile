@@ -10,6 +10,15 @@ ci:
 test:
     cargo test --release
 
+# The model registry's sweeps in full: every bit of a version, a thousand promotions beside loads and beside runs (minutes).
+test-registry:
+    QUIETWATCH_SLOW=1 cargo test --release models::
+
+# Promotion, rollback and removal stopped at every system call, by a kill, a full disk, a failing device (needs strace).
+sweep-registry:
+    cargo build --release
+    tests/sweeps/registry.sh "${CARGO_TARGET_DIR:-target}/release/quietwatch"
+
 # Baseline, detectors, fusion, explain, simulate: no Polars.
 test-fast:
     cargo test --release --no-default-features --lib

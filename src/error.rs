@@ -81,8 +81,8 @@ impl Error {
         use std::io::ErrorKind as E;
         let kind = match source.kind() {
             E::StorageFull | E::QuotaExceeded | E::OutOfMemory | E::FileTooLarge => Kind::Resource,
-            // EIO has no `io::ErrorKind` of its own.
-            _ if source.raw_os_error() == Some(5) => Kind::Resource,
+            // EIO has no `io::ErrorKind` of its own; wrapped with a path, as `tempfile` does, it has no number either.
+            kind if source.raw_os_error().map_or(kind == eio().kind(), |number| number == EIO) => Kind::Resource,
             _ => otherwise,
         };
         Self::new(kind, format!("cannot {action} {}", path.display())).with_source(source)
@@ -92,6 +92,12 @@ impl Error {
     pub fn kind(&self) -> Kind {
         self.kind
     }
+}
+
+const EIO: i32 = 5;
+
+fn eio() -> std::io::Error {
+    std::io::Error::from_raw_os_error(EIO)
 }
 
 impl fmt::Display for Error {
@@ -120,5 +126,14 @@ mod tests {
     fn a_full_disk_is_a_resource_error() {
         let full = std::io::Error::from_raw_os_error(28);
         assert_eq!(Error::io(Kind::Input, "write", Path::new("x"), full).kind().exit_code(), 11);
+    }
+
+    #[test]
+    fn a_failing_device_is_a_resource_error_also_where_a_path_is_wrapped_around_it() {
+        let kind = |e| Error::io(Kind::Input, "write", Path::new("x"), e).kind();
+        assert_eq!(kind(eio()), Kind::Resource);
+        assert_eq!(kind(std::io::Error::new(eio().kind(), "at path x")), Kind::Resource);
+        assert_eq!(kind(std::io::ErrorKind::PermissionDenied.into()), Kind::Input);
+        assert_eq!(kind(std::io::Error::from_raw_os_error(21)), Kind::Input);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -112,6 +112,20 @@ pub fn is_temporary(name: &str) -> bool {
     name.starts_with(TEMPORARY)
 }
 
+/// The process that holds a file's lock, as Linux tells it. Asked so, and not by trying, because a lock that is tried is
+/// held for a moment, and a writer that comes just then would be turned away.
+pub fn lock_holder(path: &Path) -> Option<u32> {
+    let inode = fs::metadata(path).ok()?.ino();
+    // `1: FLOCK  ADVISORY  WRITE 4711 08:01:131073 0 EOF`; a process that waits has `->` before its kind.
+    let holder = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        (words.next() == Some("FLOCK")).then_some(())?;
+        let (pid, place) = (words.nth(2)?, words.next()?);
+        (place.rsplit(':').next()?.parse() == Ok(inode)).then(|| pid.parse().ok())?
+    };
+    fs::read_to_string("/proc/locks").ok()?.lines().find_map(holder)
+}
+
 /// Flushes every file and folder below and including `path`. Links are not followed.
 fn sync_tree(path: &Path) -> Result<()> {
     let failed = |e| Error::io(Kind::Resource, "flush", path, e);
@@ -196,6 +210,21 @@ mod tests {
         fs::write(dir.path().join("kept"), b"").unwrap();
         remove_leftovers(dir.path()).unwrap();
         assert_eq!(names(dir.path()), ["kept"]);
+    }
+
+    #[test]
+    fn who_holds_a_lock_is_told_without_touching_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let file = File::create(&path).unwrap();
+        assert_eq!(lock_holder(&path), None);
+        file.lock().unwrap();
+        // Where there is no such list, nothing is known.
+        if fs::read_to_string("/proc/locks").is_ok_and(|text| !text.is_empty()) {
+            assert_eq!(lock_holder(&path), Some(std::process::id()));
+        }
+        file.unlock().unwrap();
+        assert_eq!(lock_holder(&path), None);
     }
 
     #[test]

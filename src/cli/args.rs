@@ -9,6 +9,10 @@ use super::MAX_THREADS;
 use crate::anomaly::Severity;
 use crate::date::Date;
 
+mod models;
+
+pub use models::{DiffArgs, GcArgs, ListArgs, ModelsCommand, PromoteArgs, RollbackArgs, ShowArgs, VerifyArgs};
+
 const ABOUT: &str = "Learns how every user, integration and app normally uses an organisation's APIs, and each night lists what \
                      changed and why it matters";
 
@@ -55,12 +59,14 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Show everything that is known about one anomaly
     Explain(ExplainArgs),
-    /// List, show and verify model versions
+    /// List, show, verify, compare, promote, roll back and remove model versions
     Models {
         /// What to do with them.
         #[command(subcommand)]
         command: ModelsCommand,
     },
+    /// Check store, models and configuration, and say what to do about what is wrong
+    Doctor(DoctorArgs),
     /// Show the resolved configuration, or print a default one
     Config {
         /// What to do with it.
@@ -308,7 +314,7 @@ pub struct ScoreArgs {
 #[derive(Debug, Clone, Default, Flags)]
 pub struct VersionArgs {
     /// Version of the model
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = version())]
     pub version: Option<u32>,
     /// Alias of the version [default: champion]
     #[arg(long, value_name = "ALIAS", conflicts_with = "version")]
@@ -350,54 +356,31 @@ pub struct ExplainArgs {
     pub json: bool,
 }
 
-/// `models …`.
-#[derive(Debug, Subcommand)]
-pub enum ModelsCommand {
-    /// List the versions of a model, or all models
-    #[command(after_long_help = "Examples:\n  quietwatch models list --models models --name nightly")]
-    List {
-        /// Folder of the models
-        #[arg(long, value_name = "DIR")]
-        models: PathBuf,
-        /// Name of the model [default: all]
-        #[arg(long, value_name = "NAME")]
-        name: Option<String>,
-        /// Print the result as JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show one version: what it was trained on, with which settings, and what it measured of itself
-    #[command(after_long_help = "Examples:\n  quietwatch models show --models models --name nightly --version 2")]
-    Show {
-        /// Folder of the models
-        #[arg(long, value_name = "DIR")]
-        models: PathBuf,
-        /// Name of the model
-        #[arg(long, value_name = "NAME")]
-        name: String,
-        /// Which version.
-        #[command(flatten)]
-        version: VersionArgs,
-        /// Print the result as JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Check every digest of one version, or of all versions and aliases
-    #[command(after_long_help = "Examples:\n  quietwatch models verify --models models --name nightly")]
-    Verify {
-        /// Folder of the models
-        #[arg(long, value_name = "DIR")]
-        models: PathBuf,
-        /// Name of the model
-        #[arg(long, value_name = "NAME")]
-        name: String,
-        /// Version of the model [default: all versions and aliases]
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-        version: Option<u32>,
-        /// Print the result as JSON
-        #[arg(long)]
-        json: bool,
-    },
+/// `doctor`.
+#[derive(Debug, Flags)]
+#[command(after_long_help = "\
+Each line is a check: ok, warn (it works, and somebody should look) or fail. The exit code is 0 without a fail, 7 if a
+digest is wrong, else that of the first fail.
+
+Examples:
+  quietwatch doctor --store store --models models
+  quietwatch doctor --config quietwatch.toml --json")]
+pub struct DoctorArgs {
+    /// Folder of the partitions [config: run.store]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Which model; without a name, all are looked at.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Leave out what takes long: the content of partitions and versions
+    #[arg(long)]
+    pub quick: bool,
+    /// Configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `config …`.
@@ -432,6 +415,11 @@ fn threads(text: &str) -> Result<usize, String> {
 /// Seeds also fit into TOML's signed integers.
 fn seed() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(..=i64::MAX as u64)
+}
+
+/// Versions are counted from 1.
+fn version() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
 }
 
 fn severity() -> impl TypedValueParser<Value = Severity> {

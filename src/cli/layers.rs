@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::args::{ConfigArgs, FeaturesArgs, InputArgs, ModelArgs, ScoreArgs, TrainArgs};
+use super::args::{ConfigArgs, DiffArgs, DoctorArgs, FeaturesArgs, GcArgs, InputArgs, ModelArgs, ScoreArgs, TrainArgs};
 use crate::config::{Config, Layers};
 use crate::error::{Error, Kind, Result};
+use crate::models::Registry;
 
 impl FeaturesArgs {
     /// Configuration file, `--set` and flags.
@@ -28,6 +29,42 @@ impl ScoreArgs {
         let layers = self.model.over(self.input.over(self.config.layers()?)?)?;
         let layers = layers.flag("run.fail-on", self.fail_on.map(crate::anomaly::Severity::name));
         Ok(layers.flag("run.strict", self.strict.then_some(true)))
+    }
+}
+
+impl ModelArgs {
+    /// The folder of the models and the name of the model, from flags or configuration.
+    pub(super) fn resolve(&self, config: &ConfigArgs) -> Result<Config> {
+        self.over(config.layers()?)?.resolve()
+    }
+
+    /// The registry of the model.
+    pub(super) fn registry(&self, config: &ConfigArgs) -> Result<Registry> {
+        let config = self.resolve(config)?;
+        let (models, name) = model(&config)?;
+        Registry::open(models, name)
+    }
+}
+
+impl DiffArgs {
+    /// Configuration file, `--set` and flags. Resolved once to find the models, and again on top of the settings of each.
+    pub(super) fn layers(&self) -> Result<Layers> {
+        self.model.over(self.input.over(self.config.layers()?)?)
+    }
+}
+
+impl DoctorArgs {
+    /// Configuration file, `--set` and flags.
+    pub(super) fn layers(&self) -> Result<Layers> {
+        let layers = self.model.over(self.config.layers()?)?;
+        Ok(layers.flag("run.store", text(self.store.as_deref())?))
+    }
+}
+
+impl GcArgs {
+    /// Configuration file, `--set` and flags.
+    pub(super) fn layers(&self) -> Result<Layers> {
+        Ok(self.model.over(self.config.layers()?)?.flag("run.keep-versions", self.keep.map(i64::from)))
     }
 }
 
@@ -55,9 +92,14 @@ pub(super) fn store(config: &Config) -> Result<&Path> {
     config.run().store.as_deref().ok_or_else(|| missing("--store", "run.store"))
 }
 
+/// The folder of the models.
+pub(super) fn models(config: &Config) -> Result<&Path> {
+    config.run().models.as_deref().ok_or_else(|| missing("--models", "run.models"))
+}
+
 /// The folder of the models and the name of the model.
 pub(super) fn model(config: &Config) -> Result<(&Path, &str)> {
-    let models = config.run().models.as_deref().ok_or_else(|| missing("--models", "run.models"))?;
+    let models = models(config)?;
     let name = config.run().name.as_deref().ok_or_else(|| missing("--name", "run.name"))?;
     Ok((models, name))
 }

@@ -12,6 +12,7 @@ use args::Command;
 pub mod args;
 mod config;
 mod demo;
+mod doctor;
 mod evaluate;
 mod explain;
 mod features;
@@ -31,6 +32,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<ExitCode> {
     match args.command {
         Command::Models { command } => models::run(&command, out)?,
         Command::Config { command } => config::run(&command, out)?,
+        Command::Doctor(args) => return doctor::run(&args, out),
         Command::Demo(args) => demo::run(&args, out)?,
         Command::Simulate(args) => simulate::run(&args, out)?,
         Command::Features(args) => features::run(&args, out)?,

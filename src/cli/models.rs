@@ -1,4 +1,4 @@
-//! `models list`, `models show` and `models verify`.
+//! `models list`, `models show` and `models verify`; what changes something is in `change`.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,24 +6,37 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::args::{ModelsCommand, VersionArgs};
-use super::{cannot_print, print_json, terminal};
+use super::{cannot_print, layers, print_json, terminal};
 use crate::error::{Error, Kind, Result};
 use crate::features::table::listed;
-use crate::models::{self, CHAMPION, LoadedModel, Manifest, Registry, Selector, TrainedOn, VersionInfo};
+use crate::models::{
+    self, CHAMPION, Event, LoadedModel, LogEntry, Manifest, Registry, Selector, TrainedOn, VersionInfo,
+};
+use crate::report::escape::clip;
 use crate::report::words;
+
+pub(super) mod change;
+mod diff;
 
 pub(super) fn run(command: &ModelsCommand, out: &mut dyn Write) -> Result<()> {
     match command {
-        ModelsCommand::List { models, name: Some(name), json } => {
-            list_versions(&Registry::open(models, name)?, *json, out)
+        ModelsCommand::List(args) => {
+            let config = args.model.resolve(&args.config)?;
+            match &config.run().name {
+                Some(name) => list_versions(&Registry::open(layers::models(&config)?, name)?, args.json, out),
+                None => list_models(layers::models(&config)?, args.json, out),
+            }
         }
-        ModelsCommand::List { models, name: None, json } => list_models(models, *json, out),
-        ModelsCommand::Show { models, name, version, json } => {
-            show(name, &Registry::open(models, name)?.load(&version.selector())?, *json, out)
+        ModelsCommand::Show(args) => {
+            let registry = args.model.registry(&args.config)?;
+            let model = registry.load(&args.version.selector())?;
+            show(&registry, &model, args.json, out)
         }
-        ModelsCommand::Verify { models, name, version, json } => {
-            verify(&Registry::open(models, name)?, *version, *json, out)
-        }
+        ModelsCommand::Verify(args) => verify(&args.model.registry(&args.config)?, args.version, args.json, out),
+        ModelsCommand::Promote(args) => change::promote(args, out),
+        ModelsCommand::Rollback(args) => change::rollback(args, out),
+        ModelsCommand::Gc(args) => change::gc(args, out),
+        ModelsCommand::Diff(args) => diff::run(args, out),
     }
 }
 
@@ -57,7 +70,7 @@ fn list_versions(registry: &Registry, json: bool, out: &mut dyn Write) -> Result
     if json {
         return print_json(out, &versions.iter().map(version_json).collect::<Vec<_>>());
     }
-    let mut table = terminal::table(&["version", "aliases", "trained on", "user-days", "made", "digest"]);
+    let mut table = terminal::table(&["version", "aliases", "trained on", "user-days", "made", "digest", "last named"]);
     for info in &versions {
         let (trained, user_days, digest) = match &info.manifest {
             Ok((digest, m)) => {
@@ -70,15 +83,36 @@ fn list_versions(registry: &Registry, json: bool, out: &mut dyn Write) -> Result
         let made = info.created.clone().unwrap_or_default();
         terminal::add_row(
             &mut table,
-            [info.version.to_string(), info.aliases.join(", "), trained, user_days, made, digest],
+            [info.version.to_string(), info.aliases.join(", "), trained, user_days, made, digest, last_named(info)],
         );
     }
     writeln!(out, "{}", terminal::render(&table)).map_err(cannot_print)
 }
 
+/// The last time that an alias was set to a version.
+fn last_named(info: &VersionInfo) -> String {
+    let set = info.history.iter().rev().find(|e| e.alias.is_some());
+    set.map_or_else(String::new, |e| clip(&told(e), 80).into_owned())
+}
+
+/// A line of the log for people.
+fn told(entry: &LogEntry) -> String {
+    let alias = entry.alias.as_deref().unwrap_or_default();
+    let before = entry.parent.map(|version| format!(" after version {version}")).unwrap_or_default();
+    let what = match entry.event {
+        Event::Create => "made".to_owned(),
+        Event::Promote => format!("{alias}{before}"),
+        Event::Rollback => format!("{alias} again{before}"),
+        Event::Remove => "removed".to_owned(),
+    };
+    let by = entry.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    format!("{}{by}: {what}: {}", entry.time, entry.reason)
+}
+
 fn version_json(info: &VersionInfo) -> Value {
     let mut value = json!({
         "version": info.version, "aliases": info.aliases, "created": info.created, "parent": info.parent,
+        "history": info.history,
     });
     let details = match &info.manifest {
         Ok((digest, m)) => match m.trained_on() {
@@ -114,10 +148,16 @@ fn trained_on(m: &Manifest) -> String {
     }
 }
 
-fn show(name: &str, model: &LoadedModel, json: bool, out: &mut dyn Write) -> Result<()> {
+fn show(registry: &Registry, model: &LoadedModel, json: bool, out: &mut dyn Write) -> Result<()> {
     let manifest = &model.manifest;
+    let name = registry.name();
+    let (versions, _) = registry.list()?;
+    let info = versions.into_iter().find(|info| info.version == model.version);
+    let (aliases, history) = info.map(|info| (info.aliases, info.history)).unwrap_or_default();
     if json {
-        let mut value = json!({ "name": name, "version": model.version, "digest": model.digest });
+        let mut value = json!({
+            "name": name, "version": model.version, "digest": model.digest, "aliases": aliases, "history": history,
+        });
         merge(
             &mut value,
             serde_json::to_value(manifest).map_err(|e| Error::new(Kind::Bug, "cannot print").with_source(e))?,
@@ -126,6 +166,7 @@ fn show(name: &str, model: &LoadedModel, json: bool, out: &mut dyn Write) -> Res
     }
     let mut lines = vec![
         ("model", format!("{name} version {}", model.version)),
+        ("aliases", aliases.join(", ")),
         ("digest", model.digest.clone()),
         ("engine", format!("{} (format {})", manifest.engine_version, manifest.format_version)),
         ("trained on", trained_on(manifest)),
@@ -153,7 +194,9 @@ fn show(name: &str, model: &LoadedModel, json: bool, out: &mut dyn Write) -> Res
         ("features", manifest.feature_schema.clone()),
         ("content", format!("{} arrays, {} records", model.arrays.len(), model.records.len())),
     ]);
+    lines.push(("golden rows", manifest.golden.len().to_string()));
     lines.extend(manifest.notes.iter().map(|note| ("note", note.clone())));
+    lines.extend(history.iter().map(|entry| ("history", told(entry))));
     let mut table = terminal::table(&[]);
     for (label, text) in lines {
         terminal::add_row(&mut table, [label.to_owned(), text]);

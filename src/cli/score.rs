@@ -43,7 +43,7 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
         _ => Nights::Latest,
     };
     let (models, name) = layers::model(&base)?;
-    let model = Registry::open(models, name)?.load(&args.version.selector())?;
+    let (model, _in_use) = Registry::open(models, name)?.load_in_use(&args.version.selector())?;
     window(&model)?;
     check_schema(&model)?;
     let config = said.resolve_at_score_time(&model.manifest.settings)?;
@@ -83,7 +83,7 @@ pub(super) fn tell_published(published: Published, out: &Path) {
 }
 
 /// First and last training day; [`Kind::Model`] for a model of a table.
-fn window(model: &LoadedModel) -> Result<(Date, Date)> {
+pub(super) fn window(model: &LoadedModel) -> Result<(Date, Date)> {
     if let Some(TrainedOn::Days(from, until)) = model.manifest.trained_on() {
         return Ok((from, until));
     }
@@ -94,7 +94,7 @@ fn window(model: &LoadedModel) -> Result<(Date, Date)> {
     Err(Error::new(Kind::Model, message))
 }
 
-fn check_schema(model: &LoadedModel) -> Result<()> {
+pub(super) fn check_schema(model: &LoadedModel) -> Result<()> {
     let own = crate::store::feature_schema();
     if model.manifest.feature_schema == own {
         return Ok(());

@@ -17,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::features::sequences::{self, Sequences};
 use crate::features::table;
 use crate::fusion;
+use crate::fusion::table::Scores;
 use crate::models::{Draft, LoadedModel, Manifest, Registry, SequenceInfo, TrainedOn};
 use crate::pipeline::{self, TrainedSequences};
 use crate::report::escape::clip;
@@ -48,7 +49,8 @@ pub(super) fn train(path: &Path, args: &TrainArgs, out: &mut dyn Write) -> Resul
     let trained = pipeline::train_sequences(of, config.settings(), config.run().seed)?;
     bar.finish_and_clear();
     let distinct = entities.map(|e| e.into_iter().collect::<BTreeSet<_>>().len() as u64);
-    let manifest = manifest(&read, &vocabulary, distinct, &config);
+    let mut manifest = manifest(&read, &vocabulary, distinct, &config);
+    manifest.golden.clone_from(&trained.golden);
     let card = card(&manifest, &trained);
     let info = manifest.sequences.clone().expect("it was trained on sequences");
     let TrainedSequences { arrays, records, .. } = trained;
@@ -100,6 +102,7 @@ fn manifest(read: &Sequences, vocabulary: &Vocabulary, entities: Option<u64>, co
         metrics: BTreeMap::new(),
         files: BTreeMap::new(),
         notes: Vec::new(),
+        golden: Vec::new(),
     }
 }
 
@@ -144,25 +147,9 @@ pub(super) fn score(path: &Path, args: &ScoreArgs, out: &mut dyn Write) -> Resul
     let said = args.layers()?;
     let base = said.resolve()?;
     let (models, name) = layers::model(&base)?;
-    let model = Registry::open(models, name)?.load(&args.version.selector())?;
-    let vocabulary = learned(&model)?;
+    let (model, _in_use) = Registry::open(models, name)?.load_in_use(&args.version.selector())?;
     let config = said.resolve_at_score_time(&model.manifest.settings)?;
-    let bar = terminal::progress("reading", 2);
-    let read = sequences::read(path, &config.settings().limits)?;
-    tell_unused(&read);
-    bar.set_message("scoring");
-    bar.set_position(1);
-    let encoded = read.encode(&vocabulary);
-    let tokens = read.cut(&encoded);
-    let unknown = encoded.iter().filter(|t| **t == UNKNOWN).count() as u64;
-    let entities: Option<Vec<&str>> = read.entities.as_ref().map(|e| e.iter().map(String::as_str).collect());
-    tell_entities(&model, entities.as_deref());
-    let scores = pipeline::score_sequences(&model.arrays, &model.records, &vocabulary, &tokens, entities.as_deref())?;
-    bar.finish_and_clear();
-    if unknown > 0 {
-        let (unknown, all) = (words::thousands(unknown), words::thousands(read.tokens() as u64));
-        eprintln!("note: {unknown} of {all} tokens were not met in training");
-    }
+    let (read, scores, unknown) = compute(path, &model, &config)?;
     let mut run = ScoresRun::of_sequences(name, model.version, &model.digest);
     run.input_digest = read.digest();
     run.rows = read.len() as u64;
@@ -176,6 +163,28 @@ pub(super) fn score(path: &Path, args: &ScoreArgs, out: &mut dyn Write) -> Resul
         super::score::tell_published(published, &args.out);
     }
     Ok(exit_code("sequence", &scores, config.run().fail_on))
+}
+
+/// Reads sequences and scores them with a model; with the number of tokens that it never met.
+pub(super) fn compute(path: &Path, model: &LoadedModel, config: &Config) -> Result<(Sequences, Scores, u64)> {
+    let vocabulary = learned(model)?;
+    let bar = terminal::progress("reading", 2);
+    let read = sequences::read(path, &config.settings().limits)?;
+    tell_unused(&read);
+    bar.set_message("scoring");
+    bar.set_position(1);
+    let encoded = read.encode(&vocabulary);
+    let tokens = read.cut(&encoded);
+    let unknown = encoded.iter().filter(|t| **t == UNKNOWN).count() as u64;
+    let entities: Option<Vec<&str>> = read.entities.as_ref().map(|e| e.iter().map(String::as_str).collect());
+    tell_entities(model, entities.as_deref());
+    let scores = pipeline::score_sequences(&model.arrays, &model.records, &vocabulary, &tokens, entities.as_deref())?;
+    bar.finish_and_clear();
+    if unknown > 0 {
+        let (unknown, all) = (words::thousands(unknown), words::thousands(read.tokens() as u64));
+        eprintln!("note: {unknown} of {all} tokens were not met in training");
+    }
+    Ok((read, scores, unknown))
 }
 
 /// The vocabulary of a model of sequences; [`Kind::Model`] for another model.

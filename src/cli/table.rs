@@ -40,7 +40,7 @@ impl TableArgs {
     }
 
     /// What the parser cannot tell by itself.
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         for (flag, names) in [("--key", &self.key), ("--exclude", &self.exclude)] {
             let mut seen = BTreeSet::new();
             if let Some(twice) = names.iter().find(|name| !seen.insert(name.as_str())) {
@@ -82,7 +82,8 @@ pub(super) fn train(path: &Path, args: &TrainArgs, out: &mut dyn Write) -> Resul
     let (dropped, learned): (Vec<_>, Vec<_>) =
         table.columns.iter().cloned().enumerate().partition(|(i, _)| trained.dropped.contains(i));
     let names = |of: Vec<(usize, String)>| of.into_iter().map(|(_, name)| name).collect::<Vec<_>>();
-    let manifest = manifest(&table, args, &config, names(learned), names(dropped));
+    let mut manifest = manifest(&table, args, &config, names(learned), names(dropped));
+    manifest.golden = trained.golden;
     let card = card(&manifest);
     let info = manifest.table.clone();
     let arrays = trained.arrays.into_iter().map(|(name, shape, values)| Array { name, shape, values }).collect();
@@ -133,6 +134,7 @@ fn manifest(table: &Table, args: &TrainArgs, config: &Config, learned: Vec<Strin
         metrics: BTreeMap::new(),
         files: BTreeMap::new(),
         notes: Vec::new(),
+        golden: Vec::new(),
     }
 }
 
@@ -176,17 +178,35 @@ pub(super) fn score(path: &Path, args: &ScoreArgs, out: &mut dyn Write) -> Resul
     let said = args.layers()?;
     let base = said.resolve()?;
     let (models, name) = layers::model(&base)?;
-    let model = Registry::open(models, name)?.load(&args.version.selector())?;
-    let info = learned(&model)?;
+    let (model, _in_use) = Registry::open(models, name)?.load_in_use(&args.version.selector())?;
+    let columns = learned(&model)?.columns.len() as u64;
     let config = said.resolve_at_score_time(&model.manifest.settings)?;
-    let keys = if args.table.key.is_empty() { &info.keys } else { &args.table.key };
-    if let Some(needed) = args.table.exclude.iter().find(|name| info.columns.contains(name)) {
+    let (table, scores) = compute(path, &args.table, &model, &config)?;
+    let mut run = ScoresRun::of_table(name, model.version, &model.digest);
+    run.input_digest = table.digest();
+    run.rows = table.numbers.rows as u64;
+    run.columns = Some(columns);
+    let published = scores::publish(&args.out, &run, &table.keys, &scores)?;
+    if args.json {
+        print_json(out, &run)?;
+    } else {
+        print(out, "row", &table.keys, &scores).map_err(cannot_print)?;
+        super::score::tell_published(published, &args.out);
+    }
+    Ok(exit_code("row", &scores, config.run().fail_on))
+}
+
+/// Reads a table as a model learned it, and scores its rows.
+pub(super) fn compute(path: &Path, args: &TableArgs, model: &LoadedModel, config: &Config) -> Result<(Table, Scores)> {
+    let info = learned(model)?;
+    let keys = if args.key.is_empty() { &info.keys } else { &args.key };
+    if let Some(needed) = args.exclude.iter().find(|name| info.columns.contains(name)) {
         return Err(usage(format!("expected --exclude without columns that the model learned, found {needed:?}")));
     }
-    if let Some(both) = args.table.exclude.iter().find(|name| keys.contains(name)) {
+    if let Some(both) = args.exclude.iter().find(|name| keys.contains(name)) {
         return Err(usage(format!("{both:?} is a key of the model; name other keys with --key to exclude it")));
     }
-    let wanted = Wanted { keys, excluded: &args.table.exclude, learned: Some(&info.columns) };
+    let wanted = Wanted { keys, excluded: &args.exclude, learned: Some(&info.columns) };
     let bar = terminal::progress("reading", 2);
     let table = table::read(path, wanted, &config.settings().limits)?;
     tell_unused(&table, info);
@@ -206,18 +226,7 @@ pub(super) fn score(path: &Path, args: &ScoreArgs, out: &mut dyn Write) -> Resul
     let scores = pipeline::score_table(&arrays, &table.numbers)?;
     scores::check_keys(keys, scores.members.iter().map(|(name, _)| *name))?;
     bar.finish_and_clear();
-    let mut run = ScoresRun::of_table(name, model.version, &model.digest);
-    run.input_digest = table.digest();
-    run.rows = table.numbers.rows as u64;
-    run.columns = Some(info.columns.len() as u64);
-    let published = scores::publish(&args.out, &run, &table.keys, &scores)?;
-    if args.json {
-        print_json(out, &run)?;
-    } else {
-        print(out, "row", &table.keys, &scores).map_err(cannot_print)?;
-        super::score::tell_published(published, &args.out);
-    }
-    Ok(exit_code("row", &scores, config.run().fail_on))
+    Ok((table, scores))
 }
 
 /// How a run ends: whether a `row` is as severe as was asked to be told of.

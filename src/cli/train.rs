@@ -69,6 +69,7 @@ pub(super) fn train(
         metrics: trained.metrics.clone(),
         files: std::collections::BTreeMap::new(),
         notes: trained.notes.clone(),
+        golden: std::mem::take(&mut trained.golden),
     };
     let arrays = std::mem::take(&mut trained.arrays)
         .into_iter()

@@ -277,6 +277,9 @@ options! {
     "run.name" => run.name, "a name of 1 to 64 of the characters a-z, 0-9, _ and -",
         |v| v.run.name.as_ref().is_none_or(|n| !n.is_empty()),
         "Name of the model (flag --name).";
+    "run.keep-versions" => run.keep_versions, "a whole number from 0 to 1000000",
+        |v| v.run.keep_versions <= 1_000_000,
+        "How many of the last versions `models gc` leaves in any case (flag --keep).";
     "run.seed" => run.seed, "a whole number from 0 to 9223372036854775807",
         |v| i64::try_from(v.run.seed).is_ok(),
         "Seed of the training (flag --seed).";

@@ -363,6 +363,8 @@ pub struct Run {
     pub models: Option<PathBuf>,
     /// Name of the model.
     pub name: Option<String>,
+    /// How many of the last versions `models gc` leaves in any case.
+    pub keep_versions: u32,
     /// Seed of the training.
     pub seed: u64,
     /// The severity from which on a reported anomaly ends `score` with exit code 10.
@@ -379,6 +381,7 @@ impl Default for Run {
             archive: true,
             models: None,
             name: None,
+            keep_versions: 5,
             seed: 0,
             fail_on: None,
             strict: false,

@@ -107,6 +107,32 @@ pub fn observed_over_expected(p_values: impl IntoIterator<Item = f64>, tests: u6
     (expected > 0.0).then(|| observed as f64 / expected)
 }
 
+/// Spearman's rank correlation, ties at their mean rank; `None` for fewer than two pairs, or if either side is constant.
+pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
+    if x.len() != y.len() || x.len() < 2 {
+        return None;
+    }
+    let (x, y) = (mean_ranks(x), mean_ranks(y));
+    let mean = (x.len() + 1) as f64 / 2.0;
+    let sum = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
+    let spread = (sum(&x, &x) * sum(&y, &y)).sqrt();
+    (spread > 0.0).then(|| (sum(&x, &y) / spread).clamp(-1.0, 1.0))
+}
+
+/// Ranks from 1, equal values at the mean of theirs.
+fn mean_ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+    let mut ranks = vec![0.0; values.len()];
+    let mut first = 0;
+    for ties in order.chunk_by(|a, b| values[*a] == values[*b]) {
+        let rank = first as f64 + (ties.len() + 1) as f64 / 2.0;
+        ties.iter().for_each(|&i| ranks[i] = rank);
+        first += ties.len();
+    }
+    ranks
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,5 +207,15 @@ mod tests {
     fn calibration_is_a_ratio_of_counts() {
         assert_eq!(observed_over_expected([0.001, 0.01, 0.02, 0.5], 200, 0.01), Some(1.0));
         assert_eq!(observed_over_expected([], 0, 0.01), None);
+    }
+
+    #[test]
+    fn rank_correlation_takes_ties_at_their_mean_rank() {
+        // scipy 1.17.1: spearmanr([1, 2, 2, 4, 5], [5, 6, 7, 8, 7]).statistic
+        let found = spearman(&[1.0, 2.0, 2.0, 4.0, 5.0], &[5.0, 6.0, 7.0, 8.0, 7.0]).unwrap();
+        assert!((found - 0.763_157_894_736_842_1).abs() < 1e-12, "{found}");
+        assert_eq!(spearman(&[1.0], &[1.0]), None);
+        assert_eq!(spearman(&[1.0, 1.0], &[1.0, 2.0]), None, "a constant has no order");
+        assert_eq!(spearman(&[1.0, 2.0], &[1.0]), None);
     }
 }

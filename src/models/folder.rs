@@ -1,7 +1,7 @@
 //! Reading folders that somebody else may have prepared: relative to an open handle, never through a link, never
 //! more than a limit.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,12 @@ use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Result};
+
+/// Held while a version is read or scored with: `gc` leaves it where it is. Ends with the process.
+#[derive(Debug)]
+pub struct InUse {
+    _handle: Option<File>,
+}
 
 /// An open folder.
 #[derive(Debug)]
@@ -80,6 +86,22 @@ impl Folder {
             return Err(Error::new(Kind::Digest, message));
         }
         Ok(Some(bytes))
+    }
+
+    /// Says that the folder is in use until the guard goes away. A file system without locks cannot be told; there it is
+    /// for people not to remove what is being used.
+    pub(super) fn in_use(&self) -> InUse {
+        let handle = self.handle.try_clone().ok().filter(|handle| handle.try_lock_shared().is_ok());
+        InUse { _handle: handle }
+    }
+
+    /// Nobody uses the folder, and nobody will as long as the guard lives; none if somebody does.
+    pub(super) fn unused(&self) -> Option<InUse> {
+        let handle = self.handle.try_clone().ok()?;
+        match handle.try_lock() {
+            Err(TryLockError::WouldBlock) => None,
+            _ => Some(InUse { _handle: Some(handle) }),
+        }
     }
 
     /// Where it is, for messages and for writing.

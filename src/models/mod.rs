@@ -11,14 +11,27 @@ use crate::config::Settings;
 use crate::date::Date;
 
 mod arrays;
+mod change;
+#[cfg(test)]
+mod change_tests;
 mod folder;
+mod gc;
+mod golden;
+mod log;
 mod records;
 mod registry;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod version;
 
-pub use registry::{Check, Registry, Selector, VerifyReport, VersionInfo, names};
+pub use change::{Because, Gate, Swapped};
+pub use folder::InUse;
+pub use gc::{GcReport, Kept};
+pub use golden::{Golden, agree};
+pub use log::{Event, Log, LogEntry};
+pub use registry::{Registry, Selector, VersionInfo, names};
+pub use verify::{Check, VerifyReport};
 
 /// Layout of a version folder that this engine writes, and the newest one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -160,6 +173,9 @@ pub struct Manifest {
     pub files: BTreeMap<String, FileDigest>,
     /// Remarks for people.
     pub notes: Vec<String>,
+    /// Rows whose p-values every reader must compute alike; none in versions that were made before there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub golden: Vec<Golden>,
 }
 
 impl Manifest {

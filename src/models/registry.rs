@@ -1,32 +1,24 @@
-//! `MODELS/NAME/`: versions, aliases and the log, and the protocol by which they change.
+//! `MODELS/NAME/`: versions, aliases and the log, as readers see them.
 //!
 //! Readers take no lock: a version is published by one rename and never changes, an alias is replaced by one rename.
-//! Writers hold `MODELS/NAME/.lock`, which the kernel releases when the process ends, however it ends.
+//! Writers hold `MODELS/NAME/.lock`, which the kernel releases when the process ends, however it ends ([`super::change`]).
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::folder::Folder;
+use super::folder::{Folder, InUse};
+use super::log::{Event, Log, LogEntry};
 use super::version::{self, is_digest};
-use super::{CHAMPION, Draft, LoadedModel, Manifest};
+use super::{LoadedModel, Manifest};
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, NewDir};
+use crate::fsutil;
 
-const VERSIONS: &str = "versions";
-const ALIASES: &str = "aliases";
-const LOG: &str = "log.jsonl";
-const LOCK: &str = ".lock";
+pub(super) const VERSIONS: &str = "versions";
+pub(super) const ALIASES: &str = "aliases";
+pub(super) const LOCK: &str = ".lock";
 
 /// Longest alias file: a version, a digest, a line end.
 const MAX_ALIAS_BYTES: u64 = 128;
-
-/// Longest log that is read for its times.
-const MAX_LOG_BYTES: u64 = 64 << 20;
 
 /// Which version is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,51 +47,10 @@ pub struct VersionInfo {
     pub parent: Option<u32>,
     /// Aliases that name it.
     pub aliases: Vec<String>,
+    /// What the log says of it, the oldest first.
+    pub history: Vec<LogEntry>,
     /// Digest of its manifest and the manifest, or why it cannot be used.
     pub manifest: Result<(String, Manifest)>,
-}
-
-/// The outcome of checking one version or alias.
-#[derive(Debug)]
-pub struct Check {
-    /// `version 000001` or `alias champion`.
-    pub what: String,
-    /// Digest of the manifest, or what is wrong.
-    pub outcome: Result<String>,
-}
-
-/// What [`Registry::verify`] found.
-#[derive(Debug)]
-pub struct VerifyReport {
-    /// Versions in their order, then aliases by name.
-    pub checks: Vec<Check>,
-}
-
-impl VerifyReport {
-    /// The first thing that is wrong.
-    pub fn into_result(self) -> Result<()> {
-        self.checks.into_iter().try_for_each(|check| check.outcome.map(drop))
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Event {
-    Create,
-    Alias,
-}
-
-/// A line of `log.jsonl`.
-#[derive(Serialize, Deserialize)]
-struct LogEntry {
-    time: String,
-    event: Event,
-    version: u32,
-    digest: String,
-    /// Of a new version: the champion when it was made. Of an alias: the version it named before.
-    parent: Option<u32>,
-    alias: Option<String>,
-    reason: String,
 }
 
 /// The names of all models under a folder, sorted.
@@ -114,45 +65,6 @@ impl Registry {
     pub fn open(models: &Path, name: &str) -> Result<Self> {
         check_name("model", name)?;
         Ok(Self { models: models.to_path_buf(), name: name.to_owned() })
-    }
-
-    /// Publishes a new version and returns its number. Without a champion, it becomes champion. `now` goes into the log
-    /// alone. Fails with [`Kind::Locked`] while another process writes.
-    pub fn create_version(&self, draft: Draft, now: &str) -> Result<u32> {
-        let (version_dir, alias_dir) = (self.path().join(VERSIONS), self.path().join(ALIASES));
-        fsutil::create_dirs(&version_dir)?;
-        fsutil::create_dirs(&alias_dir)?;
-        let _lock = self.lock()?;
-        let root = self.root()?;
-        // Reading first: it refuses folders that are links, before anything is changed behind them.
-        // A number is never used again, even if its folder is gone: the log and aliases may still speak of it.
-        let logged = created(&root)?.keys().next_back().copied().unwrap_or(0);
-        let last = versions(&root)?.last().copied().unwrap_or(0).max(logged);
-        let version =
-            last.checked_add(1).ok_or_else(|| Error::new(Kind::Model, "there are no version numbers left"))?;
-        let parent = alias(&root, CHAMPION)?.map(|(version, _)| version);
-        for folder in [&version_dir, &alias_dir] {
-            fsutil::remove_leftovers(folder)?;
-        }
-
-        let dir = NewDir::new(&version_dir.join(number(version)))?;
-        let digest = version::write(draft, &dir)?;
-        dir.publish()?;
-        let entry = |event, alias: Option<&str>, reason: &str| LogEntry {
-            time: now.to_owned(),
-            event,
-            version,
-            digest: digest.clone(),
-            parent,
-            alias: alias.map(str::to_owned),
-            reason: reason.to_owned(),
-        };
-        self.log(&entry(Event::Create, None, "trained"))?;
-        if parent.is_none() {
-            fsutil::write_atomic(&alias_dir.join(CHAMPION), format!("{} {digest}\n", number(version)).as_bytes())?;
-            self.log(&entry(Event::Alias, Some(CHAMPION), "first version"))?;
-        }
-        Ok(version)
     }
 
     /// Which version is meant, and the digest that its manifest must have. Missing ones are [`Kind::Model`].
@@ -183,8 +95,19 @@ impl Registry {
     /// Loads the version that is meant. The selector is resolved once; the version is refused unless every digest
     /// matches ([`Kind::Digest`]) and its format is known ([`Kind::Model`]).
     pub fn load(&self, selector: &Selector) -> Result<LoadedModel> {
+        self.load_in_use(selector).map(|(model, _)| model)
+    }
+
+    /// As [`Self::load`]; while the guard lives, the version is not removed.
+    pub fn load_in_use(&self, selector: &Selector) -> Result<(LoadedModel, InUse)> {
         let (version, digest) = self.resolve(selector)?;
-        version::read(&self.folder(&self.root()?, version)?, version, &digest)
+        let root = self.root()?;
+        let folder = self.folder(&root, version)?;
+        let in_use = folder.in_use();
+        let model = version::read(&folder, version, &digest);
+        // What is missing may be missing because the whole version went away between two reads.
+        let model = model.map_err(|e| self.folder(&root, version).err().unwrap_or(e))?;
+        Ok((model, in_use))
     }
 
     /// All versions in their order, and what is wrong with aliases. A damaged version is listed with what is wrong.
@@ -204,64 +127,54 @@ impl Registry {
                 Err(e) => broken.push(e.to_string()),
             }
         }
-        let mut log = created(&root)?;
+        let log = Log::read(&root)?;
         let manifest = |version| {
             let folder = self.folder(&root, version)?;
             let digest = version::claimed_digest(&folder)?;
             version::read_manifest(&folder, &digest).map(|manifest| (digest, manifest))
         };
         let info = |version| {
-            let (created, parent) = log.remove(&version).map_or((None, None), |(at, parent)| (Some(at), parent));
+            let history: Vec<LogEntry> = log.entries.iter().filter(|e| e.version == version).cloned().collect();
+            let made = history.iter().find(|e| e.event == Event::Create);
+            let (created, parent) = made.map_or((None, None), |e| (Some(e.time.clone()), e.parent));
             let aliases = aliases.remove(&version).unwrap_or_default();
-            VersionInfo { version, created, parent, aliases, manifest: manifest(version) }
+            VersionInfo { version, created, parent, aliases, history, manifest: manifest(version) }
         };
         Ok((versions(&root)?.into_iter().map(info).collect(), broken))
     }
 
-    /// Checks and reads one version whole, or all versions and all aliases.
-    pub fn verify(&self, version: Option<u32>) -> Result<VerifyReport> {
-        let root = self.root()?;
-        let check_version = |version: u32| -> Result<String> {
-            let folder = self.folder(&root, version)?;
-            let digest = version::claimed_digest(&folder)?;
-            version::read(&folder, version, &digest).map(|_| digest)
-        };
-        if let Some(version) = version {
-            // A version that is not there is an error of the request, not a finding.
-            self.folder(&root, version)?;
-            let what = format!("version {}", number(version));
-            return Ok(VerifyReport { checks: vec![Check { what, outcome: check_version(version) }] });
-        }
-        let all = versions(&root)?;
-        if all.is_empty() {
-            return Err(self.missing("no version", &Ok(Vec::new())));
-        }
-        let mut checks = Vec::new();
-        for version in all {
-            checks.push(Check { what: format!("version {}", number(version)), outcome: check_version(version) });
-        }
-        let check_alias = |name: &str| -> Result<String> {
-            let (version, expected) =
-                alias(&root, name)?.ok_or_else(|| Error::new(Kind::Digest, format!("alias {name} is gone")))?;
-            let found = version::claimed_digest(&self.folder(&root, version)?)?;
-            if found == expected {
-                return Ok(found);
-            }
-            let message = format!("alias {name}: expected version {version} with {expected}, found {found}");
-            Err(Error::new(Kind::Digest, message))
-        };
-        for name in alias_names(&root)? {
-            checks.push(Check { what: format!("alias {name}"), outcome: check_alias(&name) });
-        }
-        Ok(VerifyReport { checks })
+    /// The log.
+    pub fn log(&self) -> Result<Log> {
+        Log::read(&self.root()?)
     }
 
-    fn path(&self) -> PathBuf {
+    /// What each alias names, by name; a damaged one is listed with what is wrong.
+    pub fn aliases(&self) -> Result<BTreeMap<String, Result<u32>>> {
+        let root = self.root()?;
+        let named = |name: &str| match alias(&root, name) {
+            Ok(Some((version, _))) => Ok(version),
+            Ok(None) => Err(Error::new(Kind::Digest, format!("alias {name} is gone"))),
+            Err(e) => Err(e),
+        };
+        Ok(alias_names(&root)?.into_iter().map(|name| (name.clone(), named(&name))).collect())
+    }
+
+    /// The process that changes the model at the moment, if any.
+    pub fn writer(&self) -> Option<u32> {
+        fsutil::lock_holder(&self.path().join(LOCK))
+    }
+
+    /// The name of the model.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
         self.models.join(&self.name)
     }
 
     /// The folder of this model, which must exist.
-    fn root(&self) -> Result<Folder> {
+    pub(super) fn root(&self) -> Result<Folder> {
         let models = Folder::open(&self.models)?;
         let found = models.map(|models| models.folder(&self.name)).transpose()?.flatten();
         found.ok_or_else(|| {
@@ -271,7 +184,7 @@ impl Registry {
         })
     }
 
-    fn folder(&self, root: &Folder, version: u32) -> Result<Folder> {
+    pub(super) fn folder(&self, root: &Folder, version: u32) -> Result<Folder> {
         let found = root.folder(VERSIONS)?.map(|versions| versions.folder(&number(version))).transpose()?.flatten();
         found.ok_or_else(|| {
             let all = versions(root).map(|all| all.iter().map(u32::to_string).collect());
@@ -279,61 +192,26 @@ impl Registry {
         })
     }
 
-    /// Appends one line and flushes it. The file is opened for reading too: a line cut by a crash must not run into
-    /// the next one.
-    fn log(&self, entry: &LogEntry) -> Result<()> {
-        let path = self.path().join(LOG);
-        let failed = |e| Error::io(Kind::Usage, "append to", &path, e);
-        let mut line = serde_json::to_vec(entry).map_err(|e| Error::new(Kind::Bug, "cannot log").with_source(e))?;
-        line.push(b'\n');
-        let mut file = File::options().read(true).append(true).create(true).open(&path).map_err(failed)?;
-        let end = file.metadata().map_err(failed)?.len();
-        if let Some(last) = end.checked_sub(1) {
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, last).map_err(failed)?;
-            if byte != *b"\n" {
-                line.insert(0, b'\n');
-            }
-        }
-        file.write_all(&line).and_then(|()| file.sync_all()).map_err(failed)?;
-        fsutil::sync_dir(&self.path())
-    }
-
-    /// Holds the model against other writers for as long as the guard lives.
-    fn lock(&self) -> Result<Lock> {
-        let path = self.path().join(LOCK);
-        let failed = |e| Error::io(Kind::Usage, "lock", &path, e);
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock(file)),
-            Err(TryLockError::WouldBlock) => {
-                let message = format!("model {:?} is being changed by another process; try again later", self.name);
-                Err(Error::new(Kind::Locked, message))
-            }
-            Err(TryLockError::Error(e)) => Err(failed(e)),
-        }
-    }
-
-    fn missing(&self, what: &str, existing: &Result<Vec<String>>) -> Error {
+    pub(super) fn missing(&self, what: &str, existing: &Result<Vec<String>>) -> Error {
         Error::new(Kind::Model, format!("{what} of model {:?}; {}", self.name, listed(existing)))
     }
 }
 
 /// The numbers of all versions, ascending. What has no number, such as a version under construction, is none.
-fn versions(root: &Folder) -> Result<Vec<u32>> {
+pub(super) fn versions(root: &Folder) -> Result<Vec<u32>> {
     let Some(folder) = root.folder(VERSIONS)? else { return Ok(Vec::new()) };
     let mut versions: Vec<u32> = folder.names()?.iter().filter_map(|name| parse_number(name)).collect();
     versions.sort_unstable();
     Ok(versions)
 }
 
-fn alias_names(root: &Folder) -> Result<Vec<String>> {
+pub(super) fn alias_names(root: &Folder) -> Result<Vec<String>> {
     let Some(folder) = root.folder(ALIASES)? else { return Ok(Vec::new()) };
     Ok(folder.names()?.into_iter().filter(|name| !fsutil::is_temporary(name)).collect())
 }
 
 /// The version and digest that an alias names; none if there is no such alias.
-fn alias(root: &Folder, alias: &str) -> Result<Option<(u32, String)>> {
+pub(super) fn alias(root: &Folder, alias: &str) -> Result<Option<(u32, String)>> {
     let Some(folder) = root.folder(ALIASES)? else { return Ok(None) };
     let Some(bytes) = folder.read(alias, MAX_ALIAS_BYTES)? else { return Ok(None) };
     let parse = || {
@@ -348,25 +226,6 @@ fn alias(root: &Folder, alias: &str) -> Result<Option<(u32, String)>> {
     })
 }
 
-/// Time and parent of each version, as far as the log can be read: it informs, nothing depends on it.
-fn created(root: &Folder) -> Result<BTreeMap<u32, (String, Option<u32>)>> {
-    let log = root.read(LOG, MAX_LOG_BYTES)?.unwrap_or_default();
-    let entries = log.split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice::<LogEntry>(line).ok());
-    let created = entries.filter(|e| matches!(e.event, Event::Create));
-    Ok(created.map(|e| (e.version, (e.time, e.parent))).collect())
-}
-
-/// A held lock. Closing the file would release it too, but not while a process that is being started at that moment
-/// still has a copy of the descriptor.
-struct Lock(File);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // If this fails, the end of the process releases it.
-        let _ = self.0.unlock();
-    }
-}
-
 /// `there are: a, b`.
 fn listed(existing: &Result<Vec<String>>) -> String {
     match existing {
@@ -375,7 +234,7 @@ fn listed(existing: &Result<Vec<String>>) -> String {
     }
 }
 
-fn check_name(what: &str, name: &str) -> Result<()> {
+pub(super) fn check_name(what: &str, name: &str) -> Result<()> {
     let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
     if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
         return Ok(());
@@ -385,7 +244,7 @@ fn check_name(what: &str, name: &str) -> Result<()> {
 }
 
 /// The folder name of a version.
-fn number(version: u32) -> String {
+pub(super) fn number(version: u32) -> String {
     format!("{version:06}")
 }
 

@@ -9,6 +9,7 @@
 //! Every night is scored by a state made of the days before it alone, in training as in scoring, so that calibration
 //! nights see exactly what a real night sees, and scoring a date again next week gives the same answer.
 
+mod golden;
 mod order;
 mod score;
 mod sequences;
@@ -34,6 +35,7 @@ use crate::error::Result;
 use crate::fusion::rank::Cases;
 use crate::tables::{DayTables, Steps};
 
+pub use golden::replay;
 pub use score::{Night, Scorer};
 pub use sequences::{TrainedSequences, score_sequences, train_sequences};
 pub use table::{TrainedTable, score_table, train_table};

@@ -79,6 +79,31 @@ pub struct Night {
     pub p_values: Vec<(SubjectType, f64)>,
 }
 
+/// What a model remembers of its organisations.
+pub(super) fn read_state(rows: &[Record]) -> Result<BTreeMap<String, OrgState>> {
+    let mut orgs = BTreeMap::new();
+    for row in rows.iter().filter(|row| !order::is_order(row)) {
+        records::read(row, &mut orgs)?;
+    }
+    let slots = slots_of(SubjectType::UserDay, false).len();
+    let mut weeks = orgs.values().flat_map(|o: &OrgState| o.users.values()).flat_map(|u| &u.recent);
+    if let Some((_, scores)) = weeks.find(|(_, scores)| scores.len() != slots) {
+        let found = scores.len();
+        let message = format!(
+            "the model remembers days of {found} scores, where this engine has {slots} a day; train a new version"
+        );
+        return Err(Error::new(Kind::Model, message));
+    }
+    Ok(orgs)
+}
+
+/// The calibration in a model's arrays.
+pub(super) fn read_calibration(arrays: &BTreeMap<&str, &[f64]>) -> Result<Calibration> {
+    Calibration::from_arrays(arrays).map_err(|name| {
+        Error::new(Kind::Model, format!("the model's array {name} is missing or makes no sense; train a new version"))
+    })
+}
+
 /// What is remembered of a user, nothing of other subjects.
 pub(super) fn past<'a>(state: &'a OrgState, night: &RawNight, subject: &RawSubject, date: Date) -> Past<'a> {
     let is_user = subject.subject == SubjectType::UserDay;
@@ -104,12 +129,7 @@ impl<'a> Scorer<'a> {
         settings: Settings,
         from: Date,
     ) -> Result<Self> {
-        let calibration = Calibration::from_arrays(arrays).map_err(|name| {
-            Error::new(
-                Kind::Model,
-                format!("the model's array {name} is missing or makes no sense; train a new version"),
-            )
-        })?;
+        let calibration = read_calibration(arrays)?;
         let calendar = calendar(days, None)?;
         let orders = order::read(arrays, rows)?;
         let mut scorer = Self {
@@ -154,21 +174,9 @@ impl<'a> Scorer<'a> {
 
     /// The model's own state, which ends with the training window.
     fn start_from_model(&mut self) -> Result<()> {
-        self.engine = Engine { chain: self.first_link("model"), ..Engine::default() };
+        self.engine = Engine { chain: self.first_link("model"), orgs: read_state(self.rows)?, ..Engine::default() };
         self.in_sample = false;
         self.engine.orders = self.orders.clone();
-        for row in self.rows.iter().filter(|row| !order::is_order(row)) {
-            records::read(row, &mut self.engine.orgs)?;
-        }
-        let slots = slots_of(SubjectType::UserDay, false).len();
-        let mut weeks = self.engine.orgs.values().flat_map(|o| o.users.values()).flat_map(|u| &u.recent);
-        if let Some((_, scores)) = weeks.find(|(_, scores)| scores.len() != slots) {
-            let found = scores.len();
-            let message = format!(
-                "the model remembers days of {found} scores, where this engine has {slots} a day; train a new version"
-            );
-            return Err(Error::new(Kind::Model, message));
-        }
         self.next = self.window.1.plus(1);
         Ok(())
     }

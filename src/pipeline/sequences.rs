@@ -8,7 +8,8 @@ use crate::detectors::sequence::vocabulary::Vocabulary;
 use crate::error::{Error, Kind, Result};
 use crate::fusion::sequences::{Family, Sequences};
 use crate::fusion::table::Scores;
-use crate::models::{Array, Record};
+use crate::models::{Array, Golden, Record};
+use crate::pipeline::golden;
 use crate::seed::Seed;
 
 /// Section of the records that hold what is known of each entity.
@@ -23,6 +24,8 @@ pub struct TrainedSequences {
     pub records: Vec<Record>,
     /// Tokens of the longest n-grams, and how many n-grams there are.
     pub ngrams: (usize, usize),
+    /// Some of the sequences with their p-values, for readers to reproduce.
+    pub golden: Vec<Golden>,
     /// Weight of whose a sequence is, 0..=1, and symbols looked at together for it; none without entities.
     pub habit: Option<(f64, usize)>,
 }
@@ -37,11 +40,13 @@ pub fn train_sequences(of: Sequences<'_>, settings: &Settings, seed: u64) -> Res
         key: [entity, String::new(), String::new()],
         numbers,
     };
+    let golden = golden::of_sequences(of.tokens, of.entities, |tokens, entities| family.score(tokens, entities).p);
     Ok(TrainedSequences {
         arrays: family.to_arrays().into_iter().map(array).collect(),
         records: family.to_records().into_iter().map(record).collect(),
         ngrams: (family.ngrams().order(), family.ngrams().len()),
         habit: family.habit(),
+        golden,
     })
 }
 

@@ -9,6 +9,8 @@ use crate::detectors::geometry::matrix::{Matrix, Scaler};
 use crate::detectors::geometry::members::NamedArray;
 use crate::error::{Error, Kind, Result};
 use crate::fusion::table::{Family, Scores};
+use crate::models::Golden;
+use crate::pipeline::golden;
 use crate::seed::Seed;
 
 /// What is learned from a table.
@@ -18,6 +20,8 @@ pub struct TrainedTable {
     pub arrays: Vec<NamedArray>,
     /// Columns, by their place, that do not vary and are not looked at.
     pub dropped: Vec<usize>,
+    /// Rows with their p-values, for readers to reproduce.
+    pub golden: Vec<Golden>,
 }
 
 /// Learns the rows of a table. [`Kind::NoData`] if there is not enough to learn from.
@@ -42,7 +46,10 @@ pub fn train_table(numbers: &Matrix, settings: &Settings, seed: u64) -> Result<T
         let (rows, cols) = (numbers.rows, numbers.cols);
         Error::new(Kind::NoData, format!("cannot learn from a table of {rows} rows and {cols} columns: {why}"))
     })?;
-    Ok(TrainedTable { arrays: family.to_arrays(), dropped })
+    let arrays = family.to_arrays();
+    let named = arrays.iter().map(|(name, shape, values)| (name.as_str(), (shape.as_slice(), values.as_slice())));
+    let golden = golden::of_table(&named.collect(), narrowed.as_ref().unwrap_or(numbers))?;
+    Ok(TrainedTable { arrays, dropped, golden })
 }
 
 /// Scores the rows of a table with the arrays of a model: name, shape, values. [`Kind::Model`] if these make no sense.

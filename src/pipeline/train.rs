@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::order;
-use super::{Days, Engine, Progress, calendar, events_of, load_with_steps};
+use super::{Days, Engine, Progress, calendar, events_of, golden, load_with_steps};
 use crate::anomaly::{Status, SubjectType};
 use crate::baseline::records;
 use crate::config::Settings;
@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::explain::story::top_family;
 use crate::fusion::night::{Calibration, Past, Sample};
 use crate::fusion::rank::{Candidate, Cases, rank};
-use crate::models::Record;
+use crate::models::{Golden, Record};
 use crate::seed::Seed;
 
 /// What training made.
@@ -41,6 +41,8 @@ pub struct Trained {
     pub metrics: BTreeMap<String, f64>,
     /// Remarks for the card.
     pub notes: Vec<String>,
+    /// Rows with their p-values, for readers to reproduce.
+    pub golden: Vec<Golden>,
 }
 
 /// Learns normal behaviour and calibrates on the last nights. Needs at least 4 days; says so in the notes when there is
@@ -174,6 +176,17 @@ pub fn train(
     for (i, (org, order)) in engine.orders.iter().enumerate() {
         order::write(i, org, order, &mut arrays, &mut records);
     }
+    // From the last night: of each class the oddest subject and an ordinary one.
+    let mut of_class: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (i, s) in second.samples.iter().enumerate().filter(|(_, s)| s.date == last) {
+        of_class.entry(calibration.class(s.subject, s.silent, s.activity)).or_default().push(i);
+    }
+    for members in of_class.values_mut() {
+        members.sort_by(|a, b| minus_ln_p[*b].total_cmp(&minus_ln_p[*a]).then(a.cmp(b)));
+    }
+    let picked = of_class.values().flat_map(|m| [Some(m[0]), (m.len() > 1).then(|| m[m.len() / 2])]).flatten();
+    let picked = picked.map(|i| (&second.samples[i], second.of[i].1.as_str(), second.of[i].2.as_str()));
+    let golden = golden::of_nights(&calibration, &engine.orgs, settings, last, picked);
     Ok(Trained {
         window: (first_day, last),
         orgs: engine.orgs.keys().cloned().collect(),
@@ -187,6 +200,7 @@ pub fn train(
         records,
         metrics,
         notes,
+        golden,
     })
 }
 

@@ -40,6 +40,7 @@ use polars::prelude::DataFrame;
 
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
+use crate::fsutil;
 use crate::tables::DayTables;
 
 pub use ingest::{IngestReport, Progress};
@@ -184,6 +185,31 @@ impl Store {
         self.consistently(id, |manifest, folder| {
             manifest.files.iter().try_for_each(|file| read_checked(folder, file).map(drop))
         })
+    }
+
+    /// Names of what a writer is making, or left when it was killed; and the process that writes at the moment, if any.
+    pub fn unfinished(&self) -> Result<(Vec<String>, Option<u32>)> {
+        let mut left = Vec::new();
+        match fs::read_dir(self.temp()) {
+            Ok(entries) => {
+                for entry in entries {
+                    let entry = entry.map_err(|e| Error::io(Kind::Input, "read", &self.temp(), e))?;
+                    left.push(entry.file_name().to_string_lossy().into_owned());
+                }
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io(Kind::Input, "read", &self.temp(), e)),
+        }
+        left.sort();
+        Ok((left, fsutil::lock_holder(&self.path.join(LOCK))))
+    }
+
+    /// Digests of the models of which nights are kept, sorted.
+    pub fn kept_models(&self) -> Result<Vec<String>> {
+        let nights = self.path.join("nights");
+        let mut models = if nights.is_dir() { folders(&nights)? } else { Vec::new() };
+        models.sort();
+        Ok(models)
     }
 
     /// Reads several files of a partition. If it is replaced meanwhile, begins again.

@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 mod config;
 mod determinism;
+mod diff;
+mod doctor;
 mod flow;
 mod models;
 mod sequences;

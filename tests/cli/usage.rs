@@ -19,7 +19,7 @@ fn help_lists_every_command() {
 #[test]
 fn the_flags_of_the_contract_exist() {
     let test = CliTest::new();
-    let expected: [(&[&str], &[&str]); 11] = [
+    let expected: [(&[&str], &[&str]); 16] = [
         (&["demo"], &["--out"]),
         (
             &["simulate"],
@@ -73,6 +73,17 @@ fn the_flags_of_the_contract_exist() {
         (&["models", "list"], &["--models", "--name"]),
         (&["models", "show"], &["--models", "--name", "--version"]),
         (&["models", "verify"], &["--models", "--name", "--version"]),
+        (&["models", "promote"], &["--models", "--name", "--version", "--alias", "--reason", "--json"]),
+        (&["models", "rollback"], &["--models", "--name", "--alias", "--reason", "--json"]),
+        (&["models", "gc"], &["--models", "--name", "--version", "--keep", "--dry-run", "--json"]),
+        (
+            &["models", "diff"],
+            &[
+                "--models", "--name", "--from", "--to", "--store", "--events", "--table", "--labels", "--since",
+                "--until", "--json",
+            ],
+        ),
+        (&["doctor"], &["--store", "--models", "--name", "--quick", "--config", "--json"]),
         (&["config", "show"], &["--config", "--set"]),
     ];
     for (command, flags) in expected {
@@ -89,7 +100,7 @@ fn usage_errors_exit_2_and_say_how() {
     let cases: [&[&str]; 9] = [
         &[],
         &["scroe"],
-        &["models", "show"],
+        &["models", "shwo"],
         &["config", "show", "--unknown"],
         &["--threads", "0", "config", "show"],
         &["evaluate", "--labels", "l.csv"],
@@ -101,6 +112,8 @@ fn usage_errors_exit_2_and_say_how() {
         assert!(test.failure(2, args).contains("Usage:") || args.len() > 3, "{args:?}");
     }
     assert!(test.failure(2, &["scroe"]).contains("score"), "a typo is guessed at");
+    let missing = test.failure(2, &["models", "show", "--name", "n"]);
+    assert!(missing.contains("expected --models, or run.models in the configuration"), "{missing}");
 }
 
 #[test]

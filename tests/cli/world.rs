@@ -144,7 +144,8 @@ pub(crate) fn assert_same_trees(a: &Path, b: &Path, what: &str) {
     assert!(differing.is_empty(), "{what}: {differing:?} differ between {} and {}", a.display(), b.display());
 }
 
-/// A copy of a folder; files are linked, so a test that damages one must replace it, not write into it.
+/// A copy of a folder; files are linked, so a test that damages one must replace it, not write into it. Logs, which grow in
+/// place, are copied.
 pub(crate) fn link_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -152,6 +153,8 @@ pub(crate) fn link_tree(from: &Path, to: &Path) {
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             link_tree(&entry.path(), &target);
+        } else if entry.file_name() == "log.jsonl" {
+            fs::copy(entry.path(), &target).unwrap();
         } else if entry.file_name() != ".lock" {
             link(&entry.path(), &target);
         }
