@@ -86,7 +86,10 @@ impl Registry {
         let last = versions(&root)?.last().copied().unwrap_or(0).max(logged);
         let version =
             last.checked_add(1).ok_or_else(|| Error::new(Kind::Model, "there are no version numbers left"))?;
-        let parent = alias(&root, CHAMPION)?.map(|(version, _)| version);
+        // No training is lost to a champion that makes no sense, nor does the new version take its place.
+        let champion = alias(&root, CHAMPION);
+        let is_first = matches!(champion, Ok(None));
+        let parent = champion.ok().flatten().map(|(version, _)| version);
 
         let dir = NewDir::new(&version_dir.join(number(version)))?;
         let digest = version::write(draft, &dir)?;
@@ -101,7 +104,7 @@ impl Registry {
             by: None,
         };
         self.change(&root, &entry(Event::Create, None, "trained"), || dir.publish())?;
-        if parent.is_none() {
+        if is_first {
             let first = entry(Event::Promote, Some(CHAMPION), "first version");
             self.change(&root, &first, || self.name_version(CHAMPION, version, &digest))?;
         }

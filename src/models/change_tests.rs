@@ -200,6 +200,8 @@ fn an_alias_that_was_changed_by_hand_is_found_and_set_right_by_a_promotion() {
     promote(&fixture, 3).unwrap();
     verified(&fixture).unwrap();
     fs::write(&alias, "garbage").unwrap();
+    assert_eq!(fixture.registry.create_version(draft(), NOW).unwrap(), 4, "no training is lost to it");
+    assert_eq!(fs::read(&alias).unwrap(), b"garbage");
     assert_eq!(fixture.registry.gc(0, None, WHY, false).unwrap_err().kind(), Kind::Digest);
     assert_eq!(promote(&fixture, 2).unwrap().from, None);
     verified(&fixture).unwrap();

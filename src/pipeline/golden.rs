@@ -26,6 +26,9 @@ const ORGS: usize = 4;
 /// Rows of a table, or sequences, that are taken.
 const ROWS: usize = 5;
 
+/// Most numbers of them: a manifest stays readable also for a table of very many columns.
+const CELLS: usize = 50_000;
+
 /// Most tokens of a sequence that are kept.
 const TOKENS: usize = 64;
 
@@ -105,7 +108,7 @@ pub(super) fn of_nights<'a>(
 
 /// The rows of a model of a table: some of those that it learned.
 pub(super) fn of_table(arrays: &Arrays<'_>, numbers: &Matrix) -> Result<Vec<Golden>> {
-    let sample = numbers.select(&spread(numbers.rows));
+    let sample = numbers.select(&spread(numbers.rows, (CELLS / numbers.cols.max(1)).clamp(1, ROWS)));
     let p = score_table(arrays, &sample)?.p;
     let finite = |x: &f64| x.is_finite().then_some(*x);
     Ok((0..sample.rows)
@@ -113,11 +116,10 @@ pub(super) fn of_table(arrays: &Arrays<'_>, numbers: &Matrix) -> Result<Vec<Gold
         .collect())
 }
 
-/// Numbers from the first to the last of `n`, at equal distances.
-fn spread(n: usize) -> Vec<usize> {
-    let mut rows: Vec<usize> = (0..ROWS.min(n)).map(|i| i * (n - 1) / (ROWS - 1)).collect();
-    rows.dedup();
-    rows
+/// At most `count` numbers below `n`, at equal distances.
+fn spread(n: usize, count: usize) -> Vec<usize> {
+    let count = count.min(n);
+    (0..count).map(|i| i * n / count).collect()
 }
 
 /// The rows of a model of sequences: the beginnings of some of those that it learned.
@@ -126,7 +128,7 @@ pub(super) fn of_sequences(
     entities: Option<&[&str]>,
     p: impl Fn(&[&[u32]], Option<&[&str]>) -> Vec<f64>,
 ) -> Vec<Golden> {
-    let rows = spread(tokens.len());
+    let rows = spread(tokens.len(), ROWS);
     let beginnings: Vec<&[u32]> = rows.iter().map(|&r| &tokens[r][..tokens[r].len().min(TOKENS)]).collect();
     let by: Option<Vec<&str>> = entities.map(|entities| rows.iter().map(|&r| entities[r]).collect());
     let p = p(&beginnings, by.as_deref());
@@ -238,4 +240,17 @@ fn compare(i: usize, what: &str, expected: f64, found: f64) -> Result<()> {
 fn no_sense(i: usize) -> Error {
     let message = format!("golden row {} makes no sense for this model; train a new version", i + 1);
     Error::new(Kind::Model, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spread;
+
+    #[test]
+    fn rows_are_taken_at_equal_distances_and_no_more_than_there_are() {
+        assert_eq!(spread(0, 5), [0; 0]);
+        assert_eq!(spread(3, 5), [0, 1, 2]);
+        assert_eq!(spread(100, 5), [0, 20, 40, 60, 80]);
+        assert_eq!(spread(100, 1), [0]);
+    }
 }
