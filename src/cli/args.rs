@@ -53,6 +53,8 @@ pub enum Command {
     Score(ScoreArgs),
     /// Compare a run with labels
     Evaluate(EvaluateArgs),
+    /// Replay history: score each night by what was known then, and measure what was found
+    Backtest(BacktestArgs),
     /// Show everything that is known about one anomaly
     Explain(ExplainArgs),
     /// List, show and verify model versions
@@ -331,6 +333,44 @@ pub struct EvaluateArgs {
     /// Labels: `org_id`, `user_id`, `start`, `end`, `scenario`, `category`, `difficulty`
     #[arg(long, value_name = "FILE")]
     pub labels: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `backtest`.
+#[derive(Debug, Flags)]
+#[command(after_long_help = "\
+Examples:
+  quietwatch backtest --store store --from 2026-03-01 --to 2026-03-31 --out backtest
+  quietwatch backtest --store store --from 2026-03-01 --to 2026-03-31 --retrain-every 7 --labels labels.csv --out backtest
+
+The first model is trained on the days before --from. Nothing is read from or written to a registry.")]
+pub struct BacktestArgs {
+    /// Where events come from.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// First night
+    #[arg(long, value_name = "DATE")]
+    pub from: Date,
+    /// Last night, inclusive
+    #[arg(long, value_name = "DATE")]
+    pub to: Date,
+    /// Train anew every N days, each time on the days before [default: train once]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub retrain_every: Option<u32>,
+    /// Labels: `org_id`, `user_id`, `start`, `end`, `scenario`, `category`, `difficulty`
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Folder to write: backtest.json, backtest.html, run.json and the anomalies of all nights
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Seed of everything random [config: run.seed]
+    #[arg(long, value_name = "N", value_parser = seed())]
+    pub seed: Option<u64>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

@@ -10,6 +10,7 @@ pub use args::Args;
 use args::Command;
 
 pub mod args;
+mod backtest;
 mod config;
 mod demo;
 mod evaluate;
@@ -37,6 +38,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<ExitCode> {
         Command::Train(args) => train::run(&args, out)?,
         Command::Score(args) => return score::run(&args, out),
         Command::Evaluate(args) => evaluate::run(&args, out)?,
+        Command::Backtest(args) => backtest::run(&args, out)?,
         Command::Explain(args) => explain::run(&args, out)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::anomaly::Severity;
 use crate::date::Date;
+use crate::features::catalog::Family;
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -156,6 +157,32 @@ pub struct Fusion {
 impl Default for Fusion {
     fn default() -> Self {
         Self { count: 1.0, rate: 1.0, time: 1.0, novelty: 1.0, sequence: 1.0, geometry: 0.0 }
+    }
+}
+
+impl Fusion {
+    /// The weight of a family.
+    pub fn weight(&self, family: Family) -> f64 {
+        match family {
+            Family::Count => self.count,
+            Family::Rate => self.rate,
+            Family::Time => self.time,
+            Family::Novelty => self.novelty,
+            Family::Sequence => self.sequence,
+            Family::Geometry => self.geometry,
+        }
+    }
+
+    /// The weight of a family, to be changed.
+    pub fn weight_mut(&mut self, family: Family) -> &mut f64 {
+        match family {
+            Family::Count => &mut self.count,
+            Family::Rate => &mut self.rate,
+            Family::Time => &mut self.time,
+            Family::Novelty => &mut self.novelty,
+            Family::Sequence => &mut self.sequence,
+            Family::Geometry => &mut self.geometry,
+        }
     }
 }
 

@@ -109,24 +109,24 @@ impl Chain {
 }
 
 /// Blocks of nights for cross-fitting.
-const FOLDS: usize = 10;
+pub(super) const FOLDS: usize = 10;
 
 /// One step of the chain, cross-fitted: every subject's p-value comes from the other blocks of nights. Were a subject
 /// calibrated on itself, the largest of the calibration scores could never look as odd as an equal score does on a later
 /// night, and the next step would learn too light a tail.
-struct Crossed {
+pub(super) struct Crossed {
     /// Fitted to all subjects: what later nights are scored with.
-    all: Calibrator,
+    pub(super) all: Calibrator,
     /// Fitted without one block each.
     without: Vec<Calibrator>,
     /// p-values of the subjects, each from the other blocks.
-    p: Vec<f64>,
+    pub(super) p: Vec<f64>,
     /// Normal scores of the subjects, likewise.
     z: Vec<f64>,
 }
 
 impl Crossed {
-    fn fit(scores: &[f64], folds: &[usize], tail_quantile: f64, prior: TailPrior) -> Self {
+    pub(super) fn fit(scores: &[f64], folds: &[usize], tail_quantile: f64, prior: TailPrior) -> Self {
         let all = Calibrator::fit(scores.to_vec(), tail_quantile, prior);
         let (mut p, mut z) = (vec![1.0; scores.len()], vec![0.0; scores.len()]);
         let mut without = Vec::with_capacity(FOLDS);
@@ -151,18 +151,6 @@ pub struct Calibration {
     bounds: Vec<f64>,
 }
 
-fn weight(settings: &Settings, family: Family) -> f64 {
-    let f = &settings.fusion;
-    match family {
-        Family::Count => f.count,
-        Family::Rate => f.rate,
-        Family::Time => f.time,
-        Family::Novelty => f.novelty,
-        Family::Sequence => f.sequence,
-        Family::Geometry => f.geometry,
-    }
-}
-
 /// p-values of the families; that of geometry is of what sees the slots together.
 fn family_ps(slots: &[Slot], p: &[f64], compound: Option<f64>, families: Option<&[Calibrator]>) -> [f64; 6] {
     std::array::from_fn(|i| {
@@ -173,14 +161,14 @@ fn family_ps(slots: &[Slot], p: &[f64], compound: Option<f64>, families: Option<
     })
 }
 
-fn fuse(slots: &[Slot], families: &[f64; 6], whole: bool, settings: &Settings) -> f64 {
+pub(super) fn fuse(slots: &[Slot], families: &[f64; 6], whole: bool, settings: &Settings) -> f64 {
     let speaks = |family| (whole && family == Family::Geometry) || slots.iter().any(|s| s.family == family);
     harmonic_mean(
         Family::ALL
             .into_iter()
             .zip(families)
             .filter(|(family, _)| speaks(*family))
-            .map(|(family, p)| (weight(settings, family), *p)),
+            .map(|(family, p)| (settings.fusion.weight(family), *p)),
     )
 }
 
@@ -202,10 +190,35 @@ fn weeks_of(z: &Matrix, members: &[usize], before: &[Vec<usize>], samples: &[Sam
     Matrix::new(z.rows, 2 * z.cols, windows.concat())
 }
 
+/// The second stage of each sample: it needs each user's history up to that night, over classes.
+pub(super) fn second_stages(samples: &[Sample], minus_ln_p: &[f64], histories: usize) -> Vec<f64> {
+    let mut history: Vec<(f64, f64)> = vec![(0.0, 0.0); histories];
+    let staged = samples.iter().zip(minus_ln_p).map(|(s, v)| {
+        if s.subject != SubjectType::UserDay {
+            return *v;
+        }
+        let (sum, n) = history[s.history];
+        history[s.history] = (sum + v.min(6.0), n + 1.0);
+        second_stage(*v, sum, n)
+    });
+    staged.collect()
+}
+
 impl Calibration {
     /// Fits to the subjects of held-out nights, in chronological order. Returns the calibration and, per sample, −ln p
     /// before the second stage (what a user's history is made of).
     pub fn fit(samples: &[Sample], histories: usize, settings: &Settings, seed: Seed) -> (Self, Vec<f64>) {
+        let (out, minus_ln_p, _) = Self::fit_with_families(samples, histories, settings, seed);
+        (out, minus_ln_p)
+    }
+
+    /// As [`Self::fit`]; returns the samples' p-values per family too, each from the other blocks of nights.
+    pub fn fit_with_families(
+        samples: &[Sample],
+        histories: usize,
+        settings: &Settings,
+        seed: Seed,
+    ) -> (Self, Vec<f64>, Vec<[f64; 6]>) {
         let mut activity: Vec<f64> =
             samples.iter().filter(|s| s.subject == SubjectType::UserDay && !s.silent).map(|s| s.activity).collect();
         activity.sort_unstable_by(f64::total_cmp);
@@ -220,6 +233,7 @@ impl Calibration {
         let q = settings.calibration.tail_quantile;
         let before = Compound::wants_weeks(settings).then(|| days_before(samples, histories));
         let mut minus_ln_p = vec![0.0; samples.len()];
+        let mut family_p = vec![[1.0; 6]; samples.len()];
         for (class, members) in &members {
             let slots = slots_of(class.subject, class.silent);
             let folds: Vec<usize> = members.iter().map(|&i| samples[i].fold % FOLDS).collect();
@@ -253,9 +267,11 @@ impl Calibration {
             let families: Vec<Crossed> = (0..6)
                 .map(|f| Crossed::fit(&raw.iter().map(|p| -p[f].ln()).collect::<Vec<_>>(), &folds, q, COMBINED))
                 .collect();
-            let statistic: Vec<f64> = (0..members.len())
-                .map(|k| -fuse(slots, &std::array::from_fn(|f| families[f].p[k]), compound.is_some(), settings).ln())
-                .collect();
+            for (k, &i) in members.iter().enumerate() {
+                family_p[i] = std::array::from_fn(|f| families[f].p[k]);
+            }
+            let statistic: Vec<f64> =
+                members.iter().map(|&i| -fuse(slots, &family_p[i], compound.is_some(), settings).ln()).collect();
             let fused = Crossed::fit(&statistic, &folds, q, COMBINED);
             for (&i, p) in members.iter().zip(&fused.p) {
                 minus_ln_p[i] = -p.ln();
@@ -269,25 +285,12 @@ impl Calibration {
             };
             out.chains.insert(*class, chain);
         }
-        // The second stage needs each user's history up to that night, over classes.
-        let mut history: Vec<(f64, f64)> = vec![(0.0, 0.0); histories];
-        let statistic: Vec<f64> = samples
-            .iter()
-            .zip(&minus_ln_p)
-            .map(|(s, v)| {
-                if s.subject != SubjectType::UserDay {
-                    return *v;
-                }
-                let (sum, n) = history[s.history];
-                history[s.history] = (sum + v.min(6.0), n + 1.0);
-                second_stage(*v, sum, n)
-            })
-            .collect();
+        let statistic = second_stages(samples, &minus_ln_p, histories);
         for (class, members) in &members {
             let last = Calibrator::fit(members.iter().map(|&i| statistic[i]).collect(), q, FINAL);
             out.chains.get_mut(class).expect("fitted above").last = last;
         }
-        (out, minus_ln_p)
+        (out, minus_ln_p, family_p)
     }
 
     /// The class of a subject.
@@ -298,6 +301,16 @@ impl Calibration {
             0
         };
         Class { subject, silent, stratum }
+    }
+
+    /// Does the family geometry look at any subjects?
+    pub(super) fn looks_at_any_whole(&self) -> bool {
+        self.chains.values().any(|c| c.compound.is_some())
+    }
+
+    /// Does the family geometry look at subjects of this class?
+    pub(super) fn looks_at_whole(&self, class: Class) -> bool {
+        self.chains.get(&class).is_some_and(|c| c.compound.is_some())
     }
 
     /// Does any chain look at weeks, so that the raw scores of active days must be remembered?

@@ -9,6 +9,7 @@
 //! Every night is scored by a state made of the days before it alone, in training as in scoring, so that calibration
 //! nights see exactly what a real night sees, and scoring a date again next week gives the same answer.
 
+pub mod backtest;
 mod order;
 mod score;
 mod sequences;

@@ -16,10 +16,12 @@ use crate::date::Date;
 use crate::detectors::night::{RawNight, RawSubject, slots_of};
 use crate::detectors::sequence::night::Order;
 use crate::error::{Error, Kind, Result};
+use crate::evaluation::backtest::Scored;
 use crate::explain::story::top_family;
 use crate::features::catalog::Family;
+use crate::fusion::ablation::Ablated;
 use crate::fusion::night::{Calibration, Fused, Past};
-use crate::fusion::rank::{Candidate, rank};
+use crate::fusion::rank::{Candidate, Cases, Decision, rank};
 use crate::models::Record;
 use crate::tables::DayTables;
 
@@ -66,6 +68,8 @@ pub struct Scorer<'a> {
     in_sample: bool,
     /// Next date that has not been folded.
     next: Date,
+    /// Verdicts without each family, if they are wanted, each with its open cases.
+    ablated: Vec<(Ablated, Cases)>,
 }
 
 /// A scored night.
@@ -75,8 +79,10 @@ pub struct Night {
     pub anomalies: Vec<Anomaly>,
     /// One per organisation.
     pub summaries: Vec<NightSummary>,
-    /// Final p-value of every subject (for calibration checks), in canonical order.
-    pub p_values: Vec<(SubjectType, f64)>,
+    /// Every subject with its final p-value (for calibration checks), in canonical order.
+    pub p_values: Vec<Scored>,
+    /// What the night's list would be without each family, cut to what was asked for.
+    pub without: Vec<(Family, Vec<Anomaly>)>,
 }
 
 /// What is remembered of a user, nothing of other subjects.
@@ -85,6 +91,14 @@ pub(super) fn past<'a>(state: &'a OrgState, night: &RawNight, subject: &RawSubje
     let partly = is_user && subject.row.is_some_and(|row| night.campaign.victims.contains(&row));
     let of = |u: &'a UserState| Past { nights: u.second_stage(), week: u.week_before(date), partly };
     state.users.get(&subject.id).map_or(Past { partly, ..Past::default() }, of)
+}
+
+/// A night's ranking without one family.
+pub(super) struct Without {
+    pub(super) family: Option<Family>,
+    /// Final p-value by candidate.
+    pub(super) p: Vec<f64>,
+    pub(super) decisions: Vec<Decision>,
 }
 
 pub(super) struct ScoredOrg {
@@ -124,6 +138,7 @@ impl<'a> Scorer<'a> {
             calendar,
             in_sample: true,
             next: window.0,
+            ablated: Vec::new(),
         };
         if from > window.1 {
             scorer.start_from_model()?;
@@ -150,6 +165,11 @@ impl<'a> Scorer<'a> {
             return Err(Error::new(Kind::Model, message));
         }
         Ok(scorer)
+    }
+
+    /// Tells with every night what its list would be without each family.
+    pub(super) fn ablate(&mut self, ablated: Vec<Ablated>) {
+        self.ablated = ablated.into_iter().map(|a| (a, Cases::new())).collect();
     }
 
     /// The model's own state, which ends with the training window.
@@ -359,8 +379,37 @@ impl<'a> Scorer<'a> {
             .map(|((org, subject, id, family), (_, p))| (org.clone(), *subject, id.clone(), *family, p.to_bits()))
             .collect();
         let header = KeptHeader { chain: chain.to_owned(), subjects: kept.len(), reported };
-        let night = wanted.then(|| self.tell(tables, &scored, &candidates, &origin, &decisions));
+        let without = if wanted { self.without(date, &scored, &candidates, &origin) } else { Vec::new() };
+        let night = wanted.then(|| self.tell(tables, &scored, &candidates, &origin, (&decisions, &without)));
         (night, header, kept)
+    }
+
+    /// What the ranking would be without each family.
+    fn without(
+        &mut self,
+        date: Date,
+        scored: &[ScoredOrg],
+        candidates: &[Candidate],
+        origin: &[(usize, usize)],
+    ) -> Vec<Without> {
+        let (calibration, settings) = (&self.calibration, &self.settings);
+        let rank_without = |(ablated, cases): &mut (Ablated, Cases)| {
+            let again: Vec<Candidate> = candidates
+                .iter()
+                .zip(origin)
+                .map(|(c, &(o, i))| {
+                    let (subject, fused) = (&scored[o].raw.subjects[i], &scored[o].fused[i]);
+                    let silent = subject.subject == SubjectType::UserDay && subject.row.is_none();
+                    let class = calibration.class(subject.subject, silent, subject.activity);
+                    let fused = ablated.apply(calibration, class, &c.org, &c.id, fused);
+                    let family = top_family(&fused.families);
+                    Candidate { p: fused.p, statistic: fused.statistic, family, ..c.clone() }
+                })
+                .collect();
+            let decisions = rank(date, &again, cases, settings);
+            Without { family: ablated.without, p: again.iter().map(|c| c.p).collect(), decisions }
+        };
+        self.ablated.par_iter_mut().map(rank_without).collect()
     }
 
     fn fold(&mut self, date: Date, tables: &[DayTables], subjects: &[KeptSubject]) {
@@ -391,6 +440,7 @@ impl<'a> Scorer<'a> {
             for s in subjects.iter().filter(|s| s.org == org && s.subject == SubjectType::UserDay) {
                 if let Some(user) = state.users.get_mut(&s.id) {
                     user.remember_night(date, -f64::from_bits(s.fused).ln());
+                    self.ablated.iter_mut().for_each(|(a, _)| a.remember(org, &s.id));
                     if !s.scores.is_empty() {
                         user.remember_scores(date, s.scores.iter().map(|s| f32::from_bits(*s)).collect());
                     }

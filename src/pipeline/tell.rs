@@ -3,11 +3,14 @@
 use rayon::prelude::*;
 
 use super::events_of;
-use super::score::{Night, ScoredOrg, Scorer, past};
-use crate::anomaly::{NightSummary, SubjectType};
+use super::score::{Night, ScoredOrg, Scorer, Without, past};
+use crate::anomaly::{Anomaly, NightSummary, Severity, SubjectType};
 use crate::baseline::org::OrgState;
 use crate::detectors::night::{facts, shared_new_ips};
+use crate::evaluation::backtest::Scored;
+use crate::evaluation::report::TOP;
 use crate::explain::story::{Told, tell};
+use crate::fusion::combine::score;
 use crate::fusion::rank::{Candidate, Decision};
 use crate::tables::DayTables;
 
@@ -19,33 +22,45 @@ impl Scorer<'_> {
         scored: &[ScoredOrg],
         candidates: &[Candidate],
         origin: &[(usize, usize)],
-        decisions: &[Decision],
+        (decisions, without): (&[Decision], &[Without]),
     ) -> Night {
         let empty = OrgState::default();
         let state_of = |day: &DayTables| self.engine.orgs.get(&day.org_id).unwrap_or(&empty);
         let pairs: Vec<(&DayTables, &OrgState)> = tables.iter().map(|d| (d, state_of(d))).collect();
         let shared = shared_new_ips(&pairs);
-        let anomalies = decisions
-            .par_iter()
-            .take(self.settings.ranking.keep as usize)
-            .map(|d| {
-                let (o, i) = origin[d.candidate];
-                let (day, s) = (&tables[o], &scored[o]);
-                let (subject, fused) = (&s.raw.subjects[i], &s.fused[i]);
-                let state = state_of(day);
-                let facts = facts(day, state, &s.raw, subject, &shared, self.engine.order(day), &self.settings);
-                let silent = subject.subject == SubjectType::UserDay && subject.row.is_none();
-                let class = self.calibration.class(subject.subject, silent, subject.activity);
-                let combination =
-                    self.calibration.combination(class, &subject.scores, past(state, &s.raw, subject, day.date));
-                let campaign = &s.raw.campaign;
-                let mut anomaly = tell(&Told { day, state, subject, fused, facts, combination, campaign });
-                anomaly.rank = d.rank;
-                anomaly.reported = d.reported;
-                anomaly.q_value = d.q;
-                anomaly.status = d.status;
-                anomaly.model_digest.clone_from(&self.model_digest);
-                anomaly
+        let row = |candidate: usize| {
+            let (o, i) = origin[candidate];
+            let (day, s) = (&tables[o], &scored[o]);
+            let (subject, fused) = (&s.raw.subjects[i], &s.fused[i]);
+            let state = state_of(day);
+            let facts = facts(day, state, &s.raw, subject, &shared, self.engine.order(day), &self.settings);
+            let silent = subject.subject == SubjectType::UserDay && subject.row.is_none();
+            let class = self.calibration.class(subject.subject, silent, subject.activity);
+            let combination =
+                self.calibration.combination(class, &subject.scores, past(state, &s.raw, subject, day.date));
+            let campaign = &s.raw.campaign;
+            tell(&Told { day, state, subject, fused, facts, combination, campaign })
+        };
+        let keep = self.settings.ranking.keep as usize;
+        let anomalies = decisions.par_iter().take(keep).map(|d| self.placed(row(d.candidate), d)).collect();
+        let without = without
+            .iter()
+            .filter_map(|w| {
+                // What a person would look at; the rest of the list says little about a family.
+                let looked_at = |d: &&Decision| d.rank <= TOP || d.reported;
+                let rows: Vec<Anomaly> = w
+                    .decisions
+                    .par_iter()
+                    .filter(looked_at)
+                    .map(|d| {
+                        let mut anomaly = self.placed(row(d.candidate), d);
+                        anomaly.p_value = w.p[d.candidate];
+                        anomaly.score = score(anomaly.p_value);
+                        anomaly.severity = Severity::of(anomaly.score);
+                        anomaly
+                    })
+                    .collect();
+                w.family.map(|family| (family, rows))
             })
             .collect();
         let summaries = tables
@@ -80,7 +95,27 @@ impl Scorer<'_> {
                 }
             })
             .collect();
-        let p_values = origin.iter().map(|&(o, i)| (scored[o].raw.subjects[i].subject, scored[o].fused[i].p)).collect();
-        Night { anomalies, summaries, p_values }
+        let p_values = candidates
+            .iter()
+            .zip(origin)
+            .map(|(c, (o, _))| Scored {
+                date: tables[*o].date,
+                org_id: c.org.clone(),
+                subject: c.subject,
+                id: c.id.clone(),
+                p: c.p,
+            })
+            .collect();
+        Night { anomalies, summaries, p_values, without }
+    }
+
+    /// A row with its place in the night.
+    fn placed(&self, mut anomaly: Anomaly, d: &Decision) -> Anomaly {
+        anomaly.rank = d.rank;
+        anomaly.reported = d.reported;
+        anomaly.q_value = d.q;
+        anomaly.status = d.status;
+        anomaly.model_digest.clone_from(&self.model_digest);
+        anomaly
     }
 }

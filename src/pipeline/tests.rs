@@ -21,6 +21,9 @@ use crate::features::{Options, compute};
 use crate::seed::Seed;
 use crate::tables::{DayTables, Step, Steps, ValueKind};
 
+#[path = "backtest_tests.rs"]
+mod backtest;
+
 const FIRST: i32 = 20_458;
 const DAYS: i32 = 40;
 const USERS: usize = 30;

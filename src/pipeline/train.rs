@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::order;
 use super::{Days, Engine, Progress, calendar, events_of, load_with_steps};
 use crate::anomaly::{Status, SubjectType};
@@ -13,6 +15,8 @@ use crate::date::Date;
 use crate::detectors::sequence::night::{Corpus, Order};
 use crate::error::{Error, Kind, Result};
 use crate::explain::story::top_family;
+use crate::features::catalog::Family;
+use crate::fusion::ablation::Ablated;
 use crate::fusion::night::{Calibration, Past, Sample};
 use crate::fusion::rank::{Candidate, Cases, rank};
 use crate::models::Record;
@@ -50,6 +54,18 @@ pub fn train(
     until: Option<Date>,
     settings: &Settings,
     seed: Seed,
+    progress: Progress<'_>,
+) -> Result<Trained> {
+    train_and_ablate(days, until, settings, seed, None, progress)
+}
+
+/// As [`train`]; fits also what the verdict would be without each family, if there is a place for that.
+pub(super) fn train_and_ablate(
+    days: &dyn Days,
+    until: Option<Date>,
+    settings: &Settings,
+    seed: Seed,
+    ablated: Option<&mut Vec<Ablated>>,
     progress: Progress<'_>,
 ) -> Result<Trained> {
     if cfg!(not(feature = "neural")) && settings.geometry.night_members.iter().any(|m| m == "autoencoder") {
@@ -119,7 +135,8 @@ pub fn train(
     events += second.events;
     user_days += second.user_days;
     progress("calibrate", calendar.len() as u64, calendar.len() as u64);
-    let (calibration, minus_ln_p) = Calibration::fit(&second.samples, second.histories, settings, seed);
+    let (calibration, minus_ln_p, families) =
+        Calibration::fit_with_families(&second.samples, second.histories, settings, seed);
     let mut hits = [0.0; 2];
     let mut scored = 0.0;
     let weekly = calibration.looks_at_weeks();
@@ -135,6 +152,9 @@ pub fn train(
                 }
             }
         }
+    }
+    if let Some(ablated) = ablated {
+        *ablated = second.ablated(&calibration, &families, settings);
     }
     // Of users who have not come lately nothing is left that a later week could reach.
     second.engine.orgs.values_mut().flat_map(|o| o.users.values_mut()).for_each(|u| u.forget_scores(last));
@@ -255,6 +275,22 @@ impl HeldOut {
             }
         }
         Ok(Self { engine, samples, of, histories: histories.len(), events, user_days })
+    }
+
+    /// What the verdict would be without each family.
+    fn ablated(&self, calibration: &Calibration, families: &[[f64; 6]], settings: &Settings) -> Vec<Ablated> {
+        let fit = |family: Family| {
+            let fitted = (self.samples.as_slice(), families, self.histories);
+            let (mut ablated, minus_ln_p) = Ablated::fit(Some(family), calibration, fitted, settings);
+            for ((sample, (_, org, id)), v) in self.samples.iter().zip(&self.of).zip(&minus_ln_p) {
+                let known = self.engine.orgs.get(org).is_some_and(|o| o.users.contains_key(id));
+                if sample.subject == SubjectType::UserDay && known {
+                    ablated.remember_night(org, id, *v);
+                }
+            }
+            ablated
+        };
+        Ablated::families(calibration, settings).into_par_iter().map(fit).collect()
     }
 
     /// The user-days that would not have been learned at once: extreme ones, and those that would have been reported.

@@ -1,4 +1,5 @@
 use super::super::sample;
+use super::document::{STYLE, digest};
 use super::*;
 
 #[test]

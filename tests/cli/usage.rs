@@ -8,7 +8,9 @@ use crate::{CliTest, Outcome};
 fn help_lists_every_command() {
     let test = CliTest::new();
     let text = test.stdout(&["--help"]);
-    for command in ["demo", "simulate", "features", "train", "score", "evaluate", "explain", "models", "config"] {
+    for command in
+        ["demo", "simulate", "features", "train", "score", "evaluate", "backtest", "explain", "models", "config"]
+    {
         assert!(text.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}: {text}");
         let help = test.stdout(&[command, "--help"]);
         assert!(help.contains("Usage: quietwatch"), "{help}");
@@ -19,7 +21,7 @@ fn help_lists_every_command() {
 #[test]
 fn the_flags_of_the_contract_exist() {
     let test = CliTest::new();
-    let expected: [(&[&str], &[&str]); 11] = [
+    let expected: [(&[&str], &[&str]); 12] = [
         (&["demo"], &["--out"]),
         (
             &["simulate"],
@@ -69,6 +71,21 @@ fn the_flags_of_the_contract_exist() {
             ],
         ),
         (&["evaluate"], &["--run", "--anomalies", "--labels", "--json"]),
+        (
+            &["backtest"],
+            &[
+                "--events",
+                "--store",
+                "--from",
+                "--to",
+                "--retrain-every",
+                "--labels",
+                "--out",
+                "--config",
+                "--set",
+                "--seed",
+            ],
+        ),
         (&["explain"], &["<ANOMALY_KEY>", "--run"]),
         (&["models", "list"], &["--models", "--name"]),
         (&["models", "show"], &["--models", "--name", "--version"]),
