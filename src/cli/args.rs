@@ -8,6 +8,7 @@ use clap::{Args as Flags, Parser, Subcommand, ValueEnum};
 use super::MAX_THREADS;
 use crate::anomaly::Severity;
 use crate::date::Date;
+use crate::feedback::Verdict;
 
 const ABOUT: &str = "Learns how every user, integration and app normally uses an organisation's APIs, and each night lists what \
                      changed and why it matters";
@@ -57,6 +58,12 @@ pub enum Command {
     Backtest(BacktestArgs),
     /// Show everything that is known about one anomaly
     Explain(ExplainArgs),
+    /// Say what an anomaly turned out to be, so that later nights and trainings know
+    Feedback {
+        /// What to do with verdicts.
+        #[command(subcommand)]
+        command: FeedbackCommand,
+    },
     /// List, show and verify model versions
     Models {
         /// What to do with them.
@@ -390,6 +397,54 @@ pub struct ExplainArgs {
     pub json: bool,
 }
 
+/// `feedback …`.
+#[derive(Debug, Subcommand)]
+pub enum FeedbackCommand {
+    /// Add a verdict on one anomaly; a later verdict on it replaces an earlier one
+    #[command(after_long_help = "\
+Verdicts:
+  true      an incident: its day is never learned, and its family of detectors gains weight in the next training
+  expected  a known change: the same thing neither alerts nor is learned until --until (30 days from its night unless given)
+  benign    harmless: its day is learned at once, and its family of detectors loses weight in the next training
+
+Examples:
+  quietwatch feedback add 3f5a9c… --store store --verdict expected --reason \"office moves to Berlin\" --until 2026-06-30
+  quietwatch feedback add 77b01d… --store store --verdict true --reason \"INC-1042\"")]
+    Add(FeedbackAddArgs),
+    /// List the verdicts in a store, the first given first
+    #[command(after_long_help = "Examples:\n  quietwatch feedback list --store store --json")]
+    List {
+        /// Folder of the partitions
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `feedback add`.
+#[derive(Debug, Flags)]
+pub struct FeedbackAddArgs {
+    /// The `anomaly_key`, or at least six characters of its beginning if these are unique
+    pub anomaly_key: String,
+    /// Folder of the partitions, with which the anomaly's night was scored
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+    /// What the anomaly turned out to be
+    #[arg(long, value_name = "true|expected|benign", value_parser = verdict())]
+    pub verdict: Verdict,
+    /// Why, for whoever reads it next year
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Last date on which an `expected` verdict holds
+    #[arg(long, value_name = "DATE")]
+    pub until: Option<Date>,
+    /// Print the verdict as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `models …`.
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
@@ -472,6 +527,11 @@ fn threads(text: &str) -> Result<usize, String> {
 /// Seeds also fit into TOML's signed integers.
 fn seed() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(..=i64::MAX as u64)
+}
+
+fn verdict() -> impl TypedValueParser<Value = Verdict> {
+    PossibleValuesParser::new(Verdict::ALL.map(Verdict::name))
+        .map(|name| Verdict::ALL.into_iter().find(|v| v.name() == name).expect("clap let only these names through"))
 }
 
 fn severity() -> impl TypedValueParser<Value = Severity> {

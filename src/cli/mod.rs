@@ -16,6 +16,7 @@ mod demo;
 mod evaluate;
 mod explain;
 mod features;
+mod feedback;
 mod input;
 mod layers;
 mod models;
@@ -40,6 +41,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(&args, out)?,
         Command::Backtest(args) => backtest::run(&args, out)?,
         Command::Explain(args) => explain::run(&args, out)?,
+        Command::Feedback { command } => feedback::run(&command, out)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::calibrate::{COMBINED, Calibrator, FINAL};
 use super::combine::second_stage;
-use super::night::{Calibration, Class, Crossed, FOLDS, Fused, Sample, fuse, second_stages};
+use super::night::{Calibration, Class, Crossed, FOLDS, Fused, Sample, second_stages};
+use super::weights::fuse;
 use crate::anomaly::SubjectType;
 use crate::baseline::user::PAST_NIGHTS;
 use crate::config::Settings;
@@ -22,7 +23,8 @@ type Subject = (String, String);
 pub struct Ablated {
     /// The family that is left out; `None` leaves all in.
     pub without: Option<Family>,
-    settings: Settings,
+    /// Weights of the families, 0 for the one left out.
+    weights: [f64; 6],
     /// Calibrations of the fused statistic and of the second stage.
     chains: BTreeMap<Class, (Calibrator, Calibrator)>,
     /// −ln p of the users' last nights, oldest first.
@@ -50,9 +52,9 @@ impl Ablated {
         (samples, families, histories): (&[Sample], &[[f64; 6]], usize),
         settings: &Settings,
     ) -> (Self, Vec<f64>) {
-        let mut settings = settings.clone();
+        let mut weights = calibration.weights(settings);
         if let Some(family) = without {
-            *settings.fusion.weight_mut(family) = 0.0;
+            weights[family as usize] = 0.0;
         }
         let mut members: BTreeMap<Class, Vec<usize>> = BTreeMap::new();
         for (i, s) in samples.iter().enumerate() {
@@ -65,7 +67,7 @@ impl Ablated {
             let slots = slots_of(class.subject, class.silent);
             let whole = calibration.looks_at_whole(*class);
             let statistic: Vec<f64> =
-                members.iter().map(|&i| -fuse(slots, &families[i], whole, &settings).ln()).collect();
+                members.iter().map(|&i| -fuse(slots, &families[i], whole, &weights).ln()).collect();
             let folds: Vec<usize> = members.iter().map(|&i| samples[i].fold % FOLDS).collect();
             let fused = Crossed::fit(&statistic, &folds, q, COMBINED);
             for (&i, p) in members.iter().zip(&fused.p) {
@@ -81,7 +83,7 @@ impl Ablated {
                 (class, (fused, last))
             })
             .collect();
-        let out = Self { without, settings, chains, nights: BTreeMap::new(), tonight: BTreeMap::new() };
+        let out = Self { without, weights, chains, nights: BTreeMap::new(), tonight: BTreeMap::new() };
         (out, minus_ln_p)
     }
 
@@ -90,7 +92,7 @@ impl Ablated {
         let fallback = Calibrator::Exponential { mean: 1.5, unseen: 0.05 };
         let chain = self.chains.get(&class);
         let slots = slots_of(class.subject, class.silent);
-        let statistic = -fuse(slots, &fused.families, calibration.looks_at_whole(class), &self.settings).ln();
+        let statistic = -fuse(slots, &fused.families, calibration.looks_at_whole(class), &self.weights).ln();
         let one = chain.map_or(&fallback, |c| &c.0).p(statistic);
         let v = -one.ln();
         let staged = if class.subject == SubjectType::UserDay {
@@ -133,6 +135,7 @@ mod tests {
     use super::*;
     use crate::date::Date;
     use crate::fusion::night::Past;
+    use crate::fusion::weights::Factors;
     use crate::seed::Seed;
 
     fn samples(n: usize, users: usize) -> Vec<Sample> {
@@ -153,7 +156,9 @@ mod tests {
     #[test]
     fn with_nothing_left_out_the_verdict_is_the_whole_one() {
         let (settings, samples) = (Settings::default(), samples(600, 20));
-        let (calibration, minus_ln_p, families) = Calibration::fit_with_families(&samples, 20, &settings, Seed(0));
+        let factors = Factors([1.0, 1.5, 0.5, 1.0, 1.0, 1.0]);
+        let (calibration, minus_ln_p, families) =
+            Calibration::fit_with_families(&samples, 20, &settings, factors, Seed(0));
         let fitted = (samples.as_slice(), families.as_slice(), 20);
         let (mut control, same) = Ablated::fit(None, &calibration, fitted, &settings);
         assert_eq!(same, minus_ln_p);
@@ -171,7 +176,8 @@ mod tests {
     #[test]
     fn what_only_the_absent_family_saw_is_ordinary() {
         let (settings, samples) = (Settings::default(), samples(600, 20));
-        let (calibration, _, families) = Calibration::fit_with_families(&samples, 20, &settings, Seed(0));
+        let factors = Factors([1.0, 1.5, 0.5, 1.0, 1.0, 1.0]);
+        let (calibration, _, families) = Calibration::fit_with_families(&samples, 20, &settings, factors, Seed(0));
         let mut odd = vec![0.0; samples[0].scores.len()];
         let slots = slots_of(SubjectType::UserDay, false);
         slots.iter().zip(&mut odd).filter(|(s, _)| s.family == Family::Novelty).for_each(|(_, x)| *x = 60.0);

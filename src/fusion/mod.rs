@@ -13,3 +13,4 @@ pub mod table;
 #[cfg(test)]
 mod table_tests;
 pub mod week;
+pub mod weights;

@@ -11,6 +11,7 @@ use super::calibrate::{COMBINED, Calibrator, FINAL, RAW, TailPrior};
 use super::combine::{harmonic_mean, second_stage};
 use super::compound::{Combination, Compound, normal_score};
 use super::week::{days_before, window};
+use super::weights::{Factors, fuse};
 use crate::anomaly::SubjectType;
 use crate::config::Settings;
 use crate::date::Date;
@@ -143,12 +144,17 @@ impl Crossed {
     }
 }
 
+/// Name of the array of [`Factors`] in a model file; one without it has none.
+const FACTORS: &str = "calibration/family-factors";
+
 /// All calibrations of a model.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Calibration {
     chains: BTreeMap<Class, Chain>,
     /// Upper bounds of the lower strata of user activity, ascending.
     bounds: Vec<f64>,
+    /// Factors on the configured weights of the families, by [`Family::ALL`]: what verdicts on past findings made of them.
+    factors: Factors,
 }
 
 /// p-values of the families; that of geometry is of what sees the slots together.
@@ -159,17 +165,6 @@ fn family_ps(slots: &[Slot], p: &[f64], compound: Option<f64>, families: Option<
         let p = harmonic_mean(of_family.chain(whole));
         families.map_or(p, |f| f[i].p(-p.ln()))
     })
-}
-
-pub(super) fn fuse(slots: &[Slot], families: &[f64; 6], whole: bool, settings: &Settings) -> f64 {
-    let speaks = |family| (whole && family == Family::Geometry) || slots.iter().any(|s| s.family == family);
-    harmonic_mean(
-        Family::ALL
-            .into_iter()
-            .zip(families)
-            .filter(|(family, _)| speaks(*family))
-            .map(|(family, p)| (settings.fusion.weight(family), *p)),
-    )
 }
 
 /// The weeks of the members of a class, whose normal scores are `z`. Days before that were of another class are seen by this
@@ -207,8 +202,14 @@ pub(super) fn second_stages(samples: &[Sample], minus_ln_p: &[f64], histories: u
 impl Calibration {
     /// Fits to the subjects of held-out nights, in chronological order. Returns the calibration and, per sample, −ln p
     /// before the second stage (what a user's history is made of).
-    pub fn fit(samples: &[Sample], histories: usize, settings: &Settings, seed: Seed) -> (Self, Vec<f64>) {
-        let (out, minus_ln_p, _) = Self::fit_with_families(samples, histories, settings, seed);
+    pub fn fit(
+        samples: &[Sample],
+        histories: usize,
+        settings: &Settings,
+        factors: Factors,
+        seed: Seed,
+    ) -> (Self, Vec<f64>) {
+        let (out, minus_ln_p, _) = Self::fit_with_families(samples, histories, settings, factors, seed);
         (out, minus_ln_p)
     }
 
@@ -217,14 +218,16 @@ impl Calibration {
         samples: &[Sample],
         histories: usize,
         settings: &Settings,
+        factors: Factors,
         seed: Seed,
     ) -> (Self, Vec<f64>, Vec<[f64; 6]>) {
+        let weights = factors.weights(settings);
         let mut activity: Vec<f64> =
             samples.iter().filter(|s| s.subject == SubjectType::UserDay && !s.silent).map(|s| s.activity).collect();
         activity.sort_unstable_by(f64::total_cmp);
         let strata = (activity.len() / settings.calibration.min_stratum.max(1) as usize).clamp(1, 3);
         let bounds: Vec<f64> = (1..strata).map(|i| activity[activity.len() * i / strata]).collect();
-        let mut out = Self { chains: BTreeMap::new(), bounds };
+        let mut out = Self { chains: BTreeMap::new(), bounds, factors };
         let classes: Vec<Class> = samples.iter().map(|s| out.class(s.subject, s.silent, s.activity)).collect();
         let mut members: BTreeMap<Class, Vec<usize>> = BTreeMap::new();
         for (i, class) in classes.iter().enumerate() {
@@ -271,7 +274,7 @@ impl Calibration {
                 family_p[i] = std::array::from_fn(|f| families[f].p[k]);
             }
             let statistic: Vec<f64> =
-                members.iter().map(|&i| -fuse(slots, &family_p[i], compound.is_some(), settings).ln()).collect();
+                members.iter().map(|&i| -fuse(slots, &family_p[i], compound.is_some(), &weights).ln()).collect();
             let fused = Crossed::fit(&statistic, &folds, q, COMBINED);
             for (&i, p) in members.iter().zip(&fused.p) {
                 minus_ln_p[i] = -p.ln();
@@ -301,6 +304,11 @@ impl Calibration {
             0
         };
         Class { subject, silent, stratum }
+    }
+
+    /// Weights of the families.
+    pub(super) fn weights(&self, settings: &Settings) -> [f64; 6] {
+        self.factors.weights(settings)
     }
 
     /// Does the family geometry look at any subjects?
@@ -334,7 +342,7 @@ impl Calibration {
             Some(compound.p(&z, || c.week(&z, past.week)))
         });
         let families = family_ps(slots, &slot_p, whole, chain.map(|c| c.families.as_slice()));
-        let t = -fuse(slots, &families, whole.is_some(), settings).ln();
+        let t = -fuse(slots, &families, whole.is_some(), &self.factors.weights(settings)).ln();
         let fused = chain.map_or(&fallback, |c| &c.fused).p(t);
         let v = -fused.ln();
         let staged =
@@ -354,6 +362,9 @@ impl Calibration {
     /// Named arrays of numbers, for a model file.
     pub fn to_arrays(&self) -> Vec<(String, Vec<f64>)> {
         let mut out = vec![("calibration/strata".to_owned(), self.bounds.clone())];
+        if self.factors != Factors::default() {
+            out.push((FACTORS.to_owned(), self.factors.0.to_vec()));
+        }
         for (class, chain) in &self.chains {
             let name = class.name();
             for (slot, c) in slots_of(class.subject, class.silent).iter().zip(&chain.slots) {
@@ -377,7 +388,15 @@ impl Calibration {
             arrays.get(name.as_str()).and_then(|n| Calibrator::from_numbers(n)).ok_or(name)
         };
         let bounds = arrays.get("calibration/strata").ok_or("calibration/strata")?.to_vec();
-        let mut out = Self { chains: BTreeMap::new(), bounds };
+        let factors = match arrays.get(FACTORS) {
+            None => Factors::default(),
+            Some(found) => <[f64; 6]>::try_from(*found)
+                .ok()
+                .filter(|f| f.iter().all(|x| 0.0 < *x && *x <= 100.0))
+                .map(Factors)
+                .ok_or(FACTORS)?,
+        };
+        let mut out = Self { chains: BTreeMap::new(), bounds, factors };
         let subjects = [SubjectType::UserDay, SubjectType::AppDay, SubjectType::IpDay, SubjectType::OrgDay];
         for subject in subjects {
             for silent in [false, true] {

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::gates::missing_before;
 use super::train::train_and_ablate;
-use super::{Days, Progress, Scorer, Trained};
+use super::{Days, Parts, Progress, Scorer, Trained};
 use crate::anomaly::{Anomaly, NightSummary, RunInfo};
 use crate::config::Settings;
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
 use crate::evaluation::backtest::{Replayed, Scored, Training};
 use crate::features::catalog::Family;
+use crate::feedback::Feedback;
 use crate::seed::Seed;
 use crate::tables::{DayTables, Steps};
 
@@ -63,13 +65,25 @@ impl Days for Unkept<'_> {
     fn keep_night(&self, _: &str, _: Date, _: &str) -> Result<()> {
         Ok(())
     }
+
+    fn parts(&self, org: &str, date: Date) -> Result<Parts> {
+        self.0.parts(org, date)
+    }
+
+    fn feedback(&self) -> Result<Feedback> {
+        // Given later than any of the nights was scored, or it would not be known now.
+        Ok(Feedback::default())
+    }
 }
 
 /// Replays the nights of a range. [`Kind::NoData`] if none of them has data, or too few days lie before the first.
 pub fn replay(days: &dyn Days, plan: Plan, settings: &Settings, progress: Progress<'_>) -> Result<Replayed> {
     let days = Unkept(days);
-    let wanted = wanted(&days, plan)?;
-    let mut replay = Replay { days: &days, plan, settings, nights: Nights::default(), digest: blake3::Hasher::new() };
+    let mut with_data: Vec<Date> = days.list()?.into_iter().map(|d| d.0).collect();
+    with_data.dedup();
+    let wanted = wanted(&with_data, plan)?;
+    let (nights, digest) = (Nights::default(), blake3::Hasher::new());
+    let mut replay = Replay { days: &days, plan, settings, nights, with_data, digest };
     let mut trainings = Vec::new();
     for (first, last) in stretches(plan) {
         let of_stretch: Vec<Date> = wanted.iter().copied().filter(|d| (first..=last).contains(d)).collect();
@@ -96,6 +110,7 @@ pub fn replay(days: &dyn Days, plan: Plan, settings: &Settings, progress: Progre
         in_sample: false,
         nights: nights.summaries,
         missing_dates,
+        not_run: nights.not_run,
     };
     Ok(Replayed {
         from: plan.from,
@@ -111,9 +126,7 @@ pub fn replay(days: &dyn Days, plan: Plan, settings: &Settings, progress: Progre
 }
 
 /// Dates of the range with data.
-fn wanted(days: &dyn Days, plan: Plan) -> Result<Vec<Date>> {
-    let mut with_data: Vec<Date> = days.list()?.into_iter().map(|d| d.0).collect();
-    with_data.dedup();
+fn wanted(with_data: &[Date], plan: Plan) -> Result<Vec<Date>> {
     let wanted: Vec<Date> = with_data.iter().copied().filter(|d| (plan.from..=plan.to).contains(d)).collect();
     if wanted.is_empty() {
         let found = match (with_data.first(), with_data.last()) {
@@ -142,6 +155,7 @@ struct Nights {
     summaries: Vec<NightSummary>,
     scored: Vec<Scored>,
     without: BTreeMap<Family, Vec<Anomaly>>,
+    not_run: Vec<String>,
 }
 
 struct Replay<'a> {
@@ -149,6 +163,8 @@ struct Replay<'a> {
     plan: Plan,
     settings: &'a Settings,
     nights: Nights,
+    /// Every date with data.
+    with_data: Vec<Date>,
     /// Over everything read.
     digest: blake3::Hasher,
 }
@@ -176,6 +192,7 @@ impl Replay<'_> {
         let mut scorer =
             Scorer::new(self.days, &arrays, &trained.records, trained.window, &digest, settings.clone(), wanted[0])?;
         scorer.ablate(ablated);
+        self.nights.not_run = scorer.not_run();
         let before = self.nights.summaries.len();
         for (i, &date) in wanted.iter().enumerate() {
             progress("scoring", i);
@@ -187,7 +204,11 @@ impl Replay<'_> {
             };
             self.nights.scored.extend(night.p_values);
             self.nights.anomalies.extend(night.anomalies.into_iter().map(named));
-            self.nights.summaries.extend(night.summaries);
+            let gate = missing_before(date, trained.window, &self.with_data);
+            self.nights.summaries.extend(night.summaries.into_iter().map(|mut s| {
+                s.gates.extend(gate.clone());
+                s
+            }));
             for (family, rows) in night.without {
                 self.nights.without.entry(family).or_default().extend(rows.into_iter().map(named));
             }

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use super::{Days, Engine, Progress, announced, announced_row, calendar, load_all, load_with_steps, order};
+use super::drift::Reference;
+use super::kept::{KeptHeader, KeptSubject, read_kept, write_kept};
+use super::{Days, Engine, Learn, Parts, Progress, calendar, expected, load_all, load_with_steps, order};
 use crate::anomaly::{Anomaly, NightSummary, SubjectType};
 use crate::baseline::org::OrgState;
 use crate::baseline::records;
 use crate::baseline::user::{HABITS, UserState};
 use crate::config::Settings;
+use crate::config::settings::Effect;
 use crate::date::Date;
-use crate::detectors::night::{RawNight, RawSubject, slots_of};
+use crate::detectors::night::{RawNight, RawSubject, SharedIp, shared_new_ips, slots_of};
 use crate::detectors::sequence::night::Order;
 use crate::error::{Error, Kind, Result};
 use crate::evaluation::backtest::Scored;
@@ -21,37 +23,14 @@ use crate::explain::story::top_family;
 use crate::features::catalog::Family;
 use crate::fusion::ablation::Ablated;
 use crate::fusion::night::{Calibration, Fused, Past};
-use crate::fusion::rank::{Candidate, Cases, Decision, rank};
+use crate::fusion::rank::{Candidate, Cases, rank};
 use crate::models::Record;
 use crate::tables::DayTables;
-
-/// One subject of a scored night, as kept for the nights after it. Numbers are IEEE bits: they must come back exactly.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct KeptSubject {
-    org: String,
-    subject: SubjectType,
-    id: String,
-    silent: bool,
-    p: u64,
-    fused: u64,
-    families: [u64; 6],
-    habits: [u64; HABITS],
-    /// Raw scores of an active user, if the model looks at weeks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    scores: Vec<u32>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct KeptHeader {
-    chain: String,
-    subjects: usize,
-    reported: Vec<(String, SubjectType, String, Family, u64)>,
-}
 
 /// A model ready to score: the state rolled forward to some date, and the calibration.
 #[derive(Debug)]
 pub struct Scorer<'a> {
-    days: &'a dyn Days,
+    pub(super) days: &'a dyn Days,
     pub(super) settings: Settings,
     pub(super) calibration: Calibration,
     pub(super) engine: Engine,
@@ -59,9 +38,11 @@ pub struct Scorer<'a> {
     /// The model's baseline, for a range that leaves the training window.
     rows: &'a [Record],
     /// The model's order of sessions.
-    orders: BTreeMap<String, Arc<Order>>,
+    pub(super) orders: BTreeMap<String, Arc<Order>>,
     /// First and last training day.
-    window: (Date, Date),
+    pub(super) window: (Date, Date),
+    /// Where the features lay in training.
+    pub(super) reference: Reference,
     /// Dates with data and their organisations.
     calendar: BTreeMap<Date, Vec<String>>,
     /// The state was folded anew within the training window and is not the model's.
@@ -69,7 +50,7 @@ pub struct Scorer<'a> {
     /// Next date that has not been folded.
     next: Date,
     /// Verdicts without each family, if they are wanted, each with its open cases.
-    ablated: Vec<(Ablated, Cases)>,
+    pub(super) ablated: Vec<(Ablated, Cases)>,
 }
 
 /// A scored night.
@@ -91,14 +72,6 @@ pub(super) fn past<'a>(state: &'a OrgState, night: &RawNight, subject: &RawSubje
     let partly = is_user && subject.row.is_some_and(|row| night.campaign.victims.contains(&row));
     let of = |u: &'a UserState| Past { nights: u.second_stage(), week: u.week_before(date), partly };
     state.users.get(&subject.id).map_or(Past { partly, ..Past::default() }, of)
-}
-
-/// A night's ranking without one family.
-pub(super) struct Without {
-    pub(super) family: Option<Family>,
-    /// Final p-value by candidate.
-    pub(super) p: Vec<f64>,
-    pub(super) decisions: Vec<Decision>,
 }
 
 pub(super) struct ScoredOrg {
@@ -126,15 +99,19 @@ impl<'a> Scorer<'a> {
         })?;
         let calendar = calendar(days, None)?;
         let orders = order::read(arrays, rows)?;
+        let orgs: BTreeSet<&str> = calendar.values().flatten().map(String::as_str).collect();
+        let reference = Reference::from_arrays(arrays, orgs.into_iter());
+        let feedback = Arc::new(days.feedback()?);
         let mut scorer = Self {
             days,
             settings,
             calibration,
-            engine: Engine::default(),
+            engine: Engine { feedback, ..Engine::default() },
             model_digest: model_digest.to_owned(),
             rows,
             orders,
             window,
+            reference,
             calendar,
             in_sample: true,
             next: window.0,
@@ -153,7 +130,7 @@ impl<'a> Scorer<'a> {
             return Err(Error::new(Kind::Model, message));
         }
         // The model's state has seen later days already: fold anew from the first training day.
-        scorer.engine.chain = scorer.first_link("in-sample");
+        scorer.engine.chain = scorer.first_link("in-sample", scorer.next)?;
         let earliest = scorer.calendar.keys().next().copied();
         if earliest.is_none_or(|e| e > window.0) && from > window.0 {
             let found = earliest.map_or("no day".into(), |e| format!("days from {e} on"));
@@ -167,14 +144,10 @@ impl<'a> Scorer<'a> {
         Ok(scorer)
     }
 
-    /// Tells with every night what its list would be without each family.
-    pub(super) fn ablate(&mut self, ablated: Vec<Ablated>) {
-        self.ablated = ablated.into_iter().map(|a| (a, Cases::new())).collect();
-    }
-
     /// The model's own state, which ends with the training window.
     fn start_from_model(&mut self) -> Result<()> {
-        self.engine = Engine { chain: self.first_link("model"), ..Engine::default() };
+        let (next, feedback) = (self.window.1.plus(1), self.engine.feedback.clone());
+        self.engine = Engine { chain: self.first_link("model", next)?, feedback, ..Engine::default() };
         self.in_sample = false;
         self.engine.orders = self.orders.clone();
         for row in self.rows.iter().filter(|row| !order::is_order(row)) {
@@ -189,15 +162,24 @@ impl<'a> Scorer<'a> {
             );
             return Err(Error::new(Kind::Model, message));
         }
-        self.next = self.window.1.plus(1);
+        self.next = next;
         Ok(())
     }
 
-    /// Start of the chain of inputs: what of the settings decides which nights are reported or learned from.
-    fn first_link(&self, start: &str) -> String {
+    /// Start of the chain of inputs: what of the settings, and of the verdicts on nights before `next`, decides which nights are
+    /// reported or learned from.
+    fn first_link(&self, start: &str, next: Date) -> Result<String> {
         let deciding = (start, &self.settings.alerts, &self.settings.ranking, &self.settings.expected);
         let text = serde_json::to_string(&deciding).expect("plain data serialises");
-        blake3::hash(text.as_bytes()).to_hex().to_string()
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(text.as_bytes());
+        for entry in self.engine.feedback.before(next).filter(|e| e.until.is_some_and(|until| until >= next)) {
+            expected::chain(&mut hasher, entry);
+            if self.calendar.get(&entry.date).is_some_and(|orgs| orgs.contains(&entry.org_id)) {
+                hasher.update(self.days.digest(&entry.org_id, entry.date)?.as_bytes());
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
     }
 
     /// Digests of the partitions of a date, in order.
@@ -209,6 +191,7 @@ impl<'a> Scorer<'a> {
             hasher.update(org.as_bytes());
             hasher.update(self.days.digest(org, date)?.as_bytes());
         }
+        self.engine.feedback.on(date).for_each(|entry| expected::chain(&mut hasher, entry));
         Ok(hasher.finalize().to_hex().to_string())
     }
 
@@ -262,14 +245,8 @@ impl<'a> Scorer<'a> {
             }
             (None, subjects)
         } else {
-            let (night, header, subjects) = self.score(date, &tables, &chain, wanted);
-            let mut body = serde_json::to_string(&header).expect("plain data serialises");
-            for s in &subjects {
-                body.push('\n');
-                body.push_str(&serde_json::to_string(s).expect("plain data serialises"));
-            }
-            // The digest leads: what is kept is used only if every byte of it is what was written.
-            let text = format!("{}\n{body}", blake3::hash(body.as_bytes()).to_hex());
+            let (night, header, subjects) = self.score(date, &tables, &chain, wanted)?;
+            let text = write_kept(&header, &subjects);
             self.days.keep_night(&self.model_digest, date, &text)?;
             (night, subjects)
         };
@@ -280,18 +257,9 @@ impl<'a> Scorer<'a> {
     }
 
     fn kept(&self, date: Date, chain: &str) -> Result<Option<(KeptHeader, Vec<KeptSubject>)>> {
-        let Some(text) = self.days.kept_night(&self.model_digest, date)? else { return Ok(None) };
-        let Some((digest, body)) = text.split_once('\n') else { return Ok(None) };
-        if blake3::hash(body.as_bytes()).to_hex().as_str() != digest {
-            return Ok(None);
-        }
-        let mut lines = body.lines();
-        let header: Option<KeptHeader> = lines.next().and_then(|l| serde_json::from_str(l).ok());
         // Anything unexpected means: score it again.
-        let Some(header) = header.filter(|h| h.chain == chain) else { return Ok(None) };
-        let subjects: Option<Vec<KeptSubject>> = lines.map(|l| serde_json::from_str(l).ok()).collect();
-        let subjects = subjects.filter(|s| s.len() == header.subjects);
-        Ok(subjects.filter(|s| s.iter().all(|s| self.has_scores(s))).map(|s| (header, s)))
+        let kept = self.days.kept_night(&self.model_digest, date)?.as_deref().and_then(read_kept);
+        Ok(kept.filter(|(header, subjects)| header.chain == chain && subjects.iter().all(|s| self.has_scores(s))))
     }
 
     /// Does it have the raw scores that later weeks need, and no others?
@@ -307,9 +275,10 @@ impl<'a> Scorer<'a> {
         tables: &[DayTables],
         chain: &str,
         wanted: bool,
-    ) -> (Option<Night>, KeptHeader, Vec<KeptSubject>) {
+    ) -> Result<(Option<Night>, KeptHeader, Vec<KeptSubject>)> {
         let raw = self.engine.evaluate(tables, &self.settings);
         let empty = OrgState::default();
+        let shared = self.shared_new_ips(tables);
         let scored: Vec<ScoredOrg> = tables
             .iter()
             .zip(raw)
@@ -343,6 +312,7 @@ impl<'a> Scorer<'a> {
                     p: fused.p.to_bits(),
                     fused: fused.fused.to_bits(),
                     families: fused.families.map(f64::to_bits),
+                    expected: false,
                     habits: user_row.map_or([0; HABITS], |row| s.raw.habits[row].map(f64::to_bits)),
                     scores: if weekly && user_row.is_some() {
                         subject.scores.iter().map(|s| s.to_bits()).collect()
@@ -354,10 +324,13 @@ impl<'a> Scorer<'a> {
                     // Too young an organisation: everything is new, and nothing can be told from that.
                     continue;
                 }
-                let expected = match user_row {
-                    Some(row) => announced_row(day, row, &self.settings),
-                    None => announced(day, &self.settings, &subject.id, "", &[]),
+                let announced = match user_row {
+                    Some(row) => expected::announced_row(day, row, &self.settings, Effect::DoNotAlert),
+                    None => expected::announced(day.date, &subject.id, &self.settings),
                 };
+                let same = self.is_expected(day, &s.raw, subject, fused, &shared)?;
+                kept.last_mut().expect("pushed above").expected = same.by_verdict;
+                let expected = announced || same.by_verdict || same.by_values;
                 candidates.push(Candidate {
                     org: day.org_id.clone(),
                     subject: subject.subject,
@@ -380,36 +353,21 @@ impl<'a> Scorer<'a> {
             .collect();
         let header = KeptHeader { chain: chain.to_owned(), subjects: kept.len(), reported };
         let without = if wanted { self.without(date, &scored, &candidates, &origin) } else { Vec::new() };
-        let night = wanted.then(|| self.tell(tables, &scored, &candidates, &origin, (&decisions, &without)));
-        (night, header, kept)
+        let night = if wanted {
+            let parts: Vec<Parts> =
+                tables.iter().map(|day| self.days.parts(&day.org_id, date)).collect::<Result<_>>()?;
+            Some(self.tell(tables, &scored, &candidates, &origin, (&decisions, &without), &parts))
+        } else {
+            None
+        };
+        Ok((night, header, kept))
     }
 
-    /// What the ranking would be without each family.
-    fn without(
-        &mut self,
-        date: Date,
-        scored: &[ScoredOrg],
-        candidates: &[Candidate],
-        origin: &[(usize, usize)],
-    ) -> Vec<Without> {
-        let (calibration, settings) = (&self.calibration, &self.settings);
-        let rank_without = |(ablated, cases): &mut (Ablated, Cases)| {
-            let again: Vec<Candidate> = candidates
-                .iter()
-                .zip(origin)
-                .map(|(c, &(o, i))| {
-                    let (subject, fused) = (&scored[o].raw.subjects[i], &scored[o].fused[i]);
-                    let silent = subject.subject == SubjectType::UserDay && subject.row.is_none();
-                    let class = calibration.class(subject.subject, silent, subject.activity);
-                    let fused = ablated.apply(calibration, class, &c.org, &c.id, fused);
-                    let family = top_family(&fused.families);
-                    Candidate { p: fused.p, statistic: fused.statistic, family, ..c.clone() }
-                })
-                .collect();
-            let decisions = rank(date, &again, cases, settings);
-            Without { family: ablated.without, p: again.iter().map(|c| c.p).collect(), decisions }
-        };
-        self.ablated.par_iter_mut().map(rank_without).collect()
+    /// Addresses that are new to several organisations tonight.
+    pub(super) fn shared_new_ips(&self, tables: &[DayTables]) -> BTreeMap<String, SharedIp> {
+        let empty = OrgState::default();
+        let state = |day: &DayTables| self.engine.orgs.get(&day.org_id).unwrap_or(&empty);
+        shared_new_ips(&tables.iter().map(|day| (day, state(day))).collect::<Vec<_>>())
     }
 
     fn fold(&mut self, date: Date, tables: &[DayTables], subjects: &[KeptSubject]) {
@@ -421,7 +379,7 @@ impl<'a> Scorer<'a> {
         for day in tables {
             let org = day.org_id.as_str();
             let mut habits = vec![[0.0; HABITS]; day.user_day.len()];
-            let mut odd: BTreeSet<&str> = BTreeSet::new();
+            let mut when: BTreeMap<&str, Learn> = BTreeMap::new();
             for (row, habits) in habits.iter_mut().enumerate() {
                 let id = day.text(day.user_day.ids[row]);
                 let Some(s) = by_user.get(&(org, id)) else { continue };
@@ -431,11 +389,13 @@ impl<'a> Scorer<'a> {
                     let case = (org.to_owned(), SubjectType::UserDay, id.to_owned(), family);
                     self.engine.cases.get(&case).is_some_and(|(last, _)| *last == date)
                 });
-                if reported || f64::from_bits(s.p) < below {
-                    odd.insert(id);
+                if s.expected {
+                    when.insert(id, Learn::Never);
+                } else if reported || f64::from_bits(s.p) < below {
+                    when.insert(id, Learn::Later);
                 }
             }
-            self.engine.fold(day, &habits, &self.settings, |id| odd.contains(id));
+            self.engine.fold(day, &habits, &self.settings, |id| when.get(id).copied().unwrap_or(Learn::Now));
             let Some(state) = self.engine.orgs.get_mut(org) else { continue };
             for s in subjects.iter().filter(|s| s.org == org && s.subject == SubjectType::UserDay) {
                 if let Some(user) = state.users.get_mut(&s.id) {

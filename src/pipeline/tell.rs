@@ -2,11 +2,13 @@
 
 use rayon::prelude::*;
 
-use super::events_of;
-use super::score::{Night, ScoredOrg, Scorer, Without, past};
+use super::ablate::Without;
+use super::gates::{Held, hold};
+use super::score::{Night, ScoredOrg, Scorer, past};
+use super::{Parts, events_of};
 use crate::anomaly::{Anomaly, NightSummary, Severity, SubjectType};
 use crate::baseline::org::OrgState;
-use crate::detectors::night::{facts, shared_new_ips};
+use crate::detectors::night::facts;
 use crate::evaluation::backtest::Scored;
 use crate::evaluation::report::TOP;
 use crate::explain::story::{Told, tell};
@@ -23,11 +25,11 @@ impl Scorer<'_> {
         candidates: &[Candidate],
         origin: &[(usize, usize)],
         (decisions, without): (&[Decision], &[Without]),
+        parts: &[Parts],
     ) -> Night {
         let empty = OrgState::default();
         let state_of = |day: &DayTables| self.engine.orgs.get(&day.org_id).unwrap_or(&empty);
-        let pairs: Vec<(&DayTables, &OrgState)> = tables.iter().map(|d| (d, state_of(d))).collect();
-        let shared = shared_new_ips(&pairs);
+        let shared = self.shared_new_ips(tables);
         let row = |candidate: usize| {
             let (o, i) = origin[candidate];
             let (day, s) = (&tables[o], &scored[o]);
@@ -66,7 +68,8 @@ impl Scorer<'_> {
         let summaries = tables
             .iter()
             .zip(scored)
-            .map(|(day, s)| {
+            .zip(parts)
+            .map(|((day, s), parts)| {
                 let known = state_of(day).days;
                 let of_org = |d: &&Decision| candidates[d.candidate].org == day.org_id;
                 let mut notes = Vec::new();
@@ -75,13 +78,15 @@ impl Scorer<'_> {
                 } else if known < self.settings.baseline.min_history_days {
                     notes.push(format!("only {known} days of history: scores lean on peers"));
                 }
-                let usual = state_of(day).users.values().filter(|u| u.last.0 + 7 >= day.date.0).count();
-                if usual >= 10 && day.user_day.len() * 2 < usual {
-                    notes.push(format!(
-                        "only {} of about {usual} users have events: a holiday, or a part of the log is missing",
-                        day.user_day.len()
-                    ));
-                }
+                let (gates, coverage) = hold(&Held {
+                    day,
+                    state: state_of(day),
+                    view: &s.raw.view,
+                    reference: &self.reference,
+                    parts,
+                    settings: &self.settings,
+                    window: self.window,
+                });
                 NightSummary {
                     date: day.date,
                     org_id: day.org_id.clone(),
@@ -91,6 +96,8 @@ impl Scorer<'_> {
                     announced: decisions.iter().filter(of_org).filter(|d| d.announced).count() as u64,
                     over_budget: decisions.iter().filter(of_org).filter(|d| d.over_budget).count() as u64,
                     cold_users: s.raw.cold_users,
+                    gates,
+                    coverage,
                     notes,
                 }
             })

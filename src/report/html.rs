@@ -116,18 +116,26 @@ fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly]) -> Mark
     let (alerts, watch): (Vec<&Anomaly>, Vec<&Anomaly>) = rows.into_iter().partition(|a| a.reported);
     let events: u64 = summaries.iter().map(|s| s.events).sum();
     let ongoing = watch.iter().filter(|a| a.status == Status::Ongoing).count() as u64;
+    let muted: Vec<String> = summaries.iter().flat_map(|s| words::muted(s)).collect();
+    let headline = match words::headline(reported(summaries), subjects(summaries), ongoing) {
+        _ if reported(summaries) == 0 && !muted.is_empty() => "Nothing reported".to_owned(),
+        headline => headline,
+    };
     html! {
         section.night id={ "night-" (date) } aria-labelledby={ "headline-" (date) } {
             p.date { (weekday(date)) " " time datetime=(date) { (date) } " UTC" }
-            h2 id={ "headline-" (date) } { (words::headline(reported(summaries), subjects(summaries), ongoing)) }
+            h2 id={ "headline-" (date) } { (headline) }
             p.meta {
                 (words::count(events, "call"))
                 @if summaries.len() > 1 { " in " (words::count(summaries.len() as u64, "organisation")) }
                 @else { @for s in summaries { " in organisation " bdi { (clip(&s.org_id, longest::NAME)) } } }
             }
             @if summaries.len() > 1 { (organisations(summaries)) }
-            @for muted in summaries.iter().flat_map(|s| words::muted(s)) {
+            @for muted in &muted {
                 p.quiet { (muted) }
+            }
+            @for gate in summaries.iter().flat_map(|s| &s.gates) {
+                p.note { strong { "Gate " (gate.gate.name()) ". " } (clip(&gate.message, longest::SENTENCE)) }
             }
             @for note in summaries.iter().flat_map(|s| &s.notes) {
                 p.note { (clip(note, longest::SENTENCE)) }
@@ -286,6 +294,7 @@ fn watch_list(rows: &[&Anomaly]) -> Markup {
 fn health(run: &RunInfo) -> Markup {
     let cold: u64 = run.nights.iter().map(|s| s.cold_users).sum();
     let remarks: u64 = run.nights.iter().map(|s| s.notes.len() as u64).sum();
+    let gates: u64 = run.nights.iter().map(|s| s.gates.len() as u64).sum();
     html! {
         section.health aria-labelledby="health" {
             h2 id="health" { "Health of this run" }
@@ -310,11 +319,55 @@ fn health(run: &RunInfo) -> Markup {
                     @if cold == 0 { "none" }
                     @else { (words::count(cold, "user-night")) " with little history of their own, judged by their peers" }
                 }
+                dt { "Gates" }
+                dd { @if gates == 0 { "none tripped" } @else { (gates) " tripped, shown at their nights" } }
+                dt { "Did not run" }
+                dd {
+                    @if run.not_run.is_empty() { "nothing" }
+                    @for (i, family) in run.not_run.iter().enumerate() {
+                        @if i > 0 { "; " }
+                        (clip(family, longest::SENTENCE))
+                    }
+                }
                 dt { "Remarks" }
                 dd {
                     @if remarks == 0 { "none" } @else { (words::count(remarks, "remark")) ", shown at their nights" }
                 }
                 dt { "In sample" } dd { @if run.in_sample { "yes, see the warning above" } @else { "no" } }
+            }
+            (coverage(run))
+        }
+    }
+}
+
+/// How much of each day was seen.
+fn coverage(run: &RunInfo) -> Markup {
+    if run.nights.is_empty() {
+        return html! {};
+    }
+    html! {
+        details {
+            summary { "How much of each day was seen" }
+            table.compact {
+                (head(&[(TEXT, "Night"), (TEXT, "Organisation"), (NUMBER, "Calls"), (NUMBER, "Half-hours"), (NUMBER, "Usual"),
+                    (NUMBER, "Daily files"), (NUMBER, "Hourly"), (NUMBER, "Other"), (NUMBER, "Superseded"), (TEXT, "Silent")]))
+                tbody {
+                    @for s in &run.nights {
+                        @let c = &s.coverage;
+                        tr {
+                            td { (s.date) }
+                            td { bdi { (clip(&s.org_id, longest::NAME)) } }
+                            td.number { (words::thousands(s.events)) }
+                            td.number { (c.half_hours) }
+                            td.number { (c.usual_half_hours) }
+                            td.number { (c.daily_files) }
+                            td.number { (c.hourly_files) }
+                            td.number { (c.other_files) }
+                            td.number { (c.superseded_files) }
+                            td { @for silent in &c.silent { (clip(silent, longest::TITLE)) " " } }
+                        }
+                    }
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ mod config;
 mod determinism;
 mod flow;
 mod models;
+mod night;
 mod sequences;
 mod sources;
 mod table;

@@ -8,9 +8,10 @@ use crate::{CliTest, Outcome};
 fn help_lists_every_command() {
     let test = CliTest::new();
     let text = test.stdout(&["--help"]);
-    for command in
-        ["demo", "simulate", "features", "train", "score", "evaluate", "backtest", "explain", "models", "config"]
-    {
+    for command in [
+        "demo", "simulate", "features", "train", "score", "evaluate", "backtest", "explain", "feedback", "models",
+        "config",
+    ] {
         assert!(text.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}: {text}");
         let help = test.stdout(&[command, "--help"]);
         assert!(help.contains("Usage: quietwatch"), "{help}");
@@ -21,7 +22,7 @@ fn help_lists_every_command() {
 #[test]
 fn the_flags_of_the_contract_exist() {
     let test = CliTest::new();
-    let expected: [(&[&str], &[&str]); 12] = [
+    let expected: [(&[&str], &[&str]); 14] = [
         (&["demo"], &["--out"]),
         (
             &["simulate"],
@@ -87,6 +88,8 @@ fn the_flags_of_the_contract_exist() {
             ],
         ),
         (&["explain"], &["<ANOMALY_KEY>", "--run"]),
+        (&["feedback", "add"], &["<ANOMALY_KEY>", "--store", "--verdict", "--reason", "--until"]),
+        (&["feedback", "list"], &["--store", "--json"]),
         (&["models", "list"], &["--models", "--name"]),
         (&["models", "show"], &["--models", "--name", "--version"]),
         (&["models", "verify"], &["--models", "--name", "--version"]),

@@ -99,7 +99,7 @@ pub struct NightRow {
     pub reported: u64,
     /// What the reported ones were, if there are labels.
     pub truth: Option<ReportedTruth>,
-    /// Remarks of the night.
+    /// Gates and remarks of the night.
     pub notes: Vec<String>,
 }
 
@@ -269,7 +269,7 @@ fn nights(run: &RunInfo, anomalies: &[Anomaly], labels: Option<&[Label]>) -> Vec
             subjects: n.subjects,
             reported: n.reported,
             truth,
-            notes: n.notes.clone(),
+            notes: n.gates.iter().map(|g| format!("{}: {}", g.gate.name(), g.message)).chain(n.notes.clone()).collect(),
         }
     };
     run.nights.iter().map(row).collect()

@@ -155,8 +155,8 @@ fn incidents(title: &str, list: &[Incident]) -> Markup {
                         tr {
                             td { bdi { (clip(&i.scenario, NAME)) } }
                             td { (i.difficulty.name()) }
-                            td { (i.from) }
-                            td { @if i.found_reported { "reported" } @else if i.found_top10 { "top 10" } @else { "missed" } }
+                            td.nowrap { (i.from) }
+                            td.nowrap { @if i.found_reported { "reported" } @else if i.found_top10 { "top 10" } @else { "missed" } }
                             td.number { (i.best_rank.map_or("–".into(), |r| r.to_string())) }
                             td.number { (i.best_score.map_or("–".into(), words::score)) }
                             td.number { (i.days_to_first_alert.map_or("–".into(), |d| d.to_string())) }
@@ -279,7 +279,7 @@ fn nights(rows: &[NightRow]) -> Markup {
                 tbody {
                     @for n in rows {
                         tr {
-                            td { (n.date) }
+                            td.nowrap { (n.date) }
                             td { bdi { (clip(&n.org_id, NAME)) } }
                             td.number { (words::thousands(n.events)) }
                             td.number { (words::thousands(n.subjects)) }
@@ -303,8 +303,8 @@ fn health(b: &Backtest) -> Markup {
                 tbody {
                     @for t in &b.trainings {
                         tr {
-                            td { (t.from) " to " (t.until) }
-                            td { (t.scores_until) }
+                            td.nowrap { (t.from) " to " (t.until) }
+                            td.nowrap { (t.scores_until) }
                             td.number { (words::thousands(t.user_days)) }
                             td.number { (words::thousands(t.nights)) }
                             td { code { (t.digest.get(..12).unwrap_or_default()) } }
