@@ -184,7 +184,9 @@ impl Replay<'_> {
         let until = first.plus(-1);
         let trained = train_and_ablate(self.days, Some(until), settings, seed, Some(&mut ablated), &mut |_, _, _| {})
             .map_err(|e| match e.kind() {
-            Kind::NoData => Error::new(e.kind(), format!("cannot train for the nights from {first} on: {e}")),
+            Kind::NoData => {
+                Error::new(e.kind(), format!("cannot train for the nights from {first} on, choose a later --from: {e}"))
+            }
             _ => e,
         })?;
         let digest = digest(&trained);

@@ -70,6 +70,11 @@ fn known<'a>(h: &Held<'a>) -> impl Iterator<Item = &'a UserState> {
     h.state.users.values().filter(move |u| u.last >= recently && u.days >= 3.0)
 }
 
+/// How likely a user comes on such a day.
+fn activity(h: &Held<'_>, user: &UserState) -> f64 {
+    user.activity(h.day.date, &h.view.groups[h.state.group_of(h.view, Some(user), None)])
+}
+
 /// Kinds of values that the log used to have and tonight has not, or the other way round.
 fn schema(h: &Held<'_>) -> Option<String> {
     let tonight = |kind| h.day.values.iter().any(|v| v.kind == kind && !h.day.text(v.value).is_empty());
@@ -143,11 +148,10 @@ fn volume(h: &Held<'_>) -> Option<String> {
 
 fn partial(h: &Held<'_>, hours: &Hours) -> Option<String> {
     let mut said = Vec::new();
-    let usual = h.state.users.values().filter(|u| u.last.0 + 7 >= h.day.date.0).count();
-    if usual >= FEWEST_USERS && h.day.user_day.len() * 2 < usual {
+    let (seen, usual) = (h.day.user_day.len(), known(h).map(|u| activity(h, u)).sum::<f64>());
+    if usual >= FEWEST_USERS as f64 && (seen as f64) < usual / 2.0 {
         said.push(format!(
-            "only {} of about {usual} users have events: a holiday, or a part of the log is missing",
-            h.day.user_day.len()
+            "only {seen} of about {usual:.0} users have events: a holiday, or a part of the log is missing"
         ));
     }
     let silent: Vec<String> = hours.silent().iter().map(Silent::words).collect();
@@ -194,8 +198,7 @@ impl Hours {
             seen[usize::from(row.half_hour)] += f64::from(row.calls);
         }
         for user in known(h).filter(|u| u.hour_days[weekend] >= 2.0) {
-            let priors = &h.view.groups[h.state.group_of(h.view, Some(user), None)];
-            let comes = user.activity(h.day.date, priors);
+            let comes = activity(h, user);
             for (sum, active) in usual.iter_mut().zip(user.hours[weekend]) {
                 *sum += comes * active / user.hour_days[weekend];
             }

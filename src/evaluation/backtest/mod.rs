@@ -208,6 +208,13 @@ pub struct Backtest {
     pub evaluation: Option<Evaluation>,
 }
 
+impl Backtest {
+    /// Was any night labelled as an attack that was scored?
+    pub fn has_attacks(&self) -> bool {
+        self.evaluation.as_ref().is_some_and(|e| e.overall.incidents > 0)
+    }
+}
+
 /// Measures a replay. A pure function.
 pub fn measure(replayed: &Replayed, labels: Option<&[Label]>) -> Backtest {
     let run = &replayed.run;

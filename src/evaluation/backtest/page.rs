@@ -34,13 +34,13 @@ pub fn page(b: &Backtest) -> String {
                 (chart(b))
             }
             @if let Some(e) = &b.evaluation {
-                (found(b, &e.attacks))
+                @if b.has_attacks() { (found(b, &e.attacks)) }
                 (recalls(&e.by_category, "Category"))
                 (recalls(&e.by_scenario.iter().map(|(k, v)| (k.as_str(), *v)).collect(), "Scenario"))
                 @if !e.look_alikes.is_empty() { (incidents("Benign look-alikes, better not reported", &e.look_alikes)) }
             }
             (calibration(b))
-            (ablation(&b.ablation))
+            (ablation(&b.ablation, b.has_attacks()))
             (nights(&b.nights))
         }
         (health(b))
@@ -233,8 +233,7 @@ fn calibration(b: &Backtest) -> Markup {
     }
 }
 
-fn ablation(rows: &[Ablation]) -> Markup {
-    let labelled = rows.iter().any(|r| r.recall.is_some());
+fn ablation(rows: &[Ablation], labelled: bool) -> Markup {
     html! {
         section.part {
             h3 { "What each family is worth" }
@@ -252,7 +251,7 @@ fn ablation(rows: &[Ablation]) -> Markup {
                             td { @match r.without { None => "all", Some(f) => { "without " (f.name()) } } }
                             td.number { (words::thousands(r.per_night.reported)) }
                             td.number { (format!("{:.2}", r.per_night.mean)) }
-                            @if let (Some(recall), Some(alerts)) = (&r.recall, &r.alerts) {
+                            @if let (true, Some(recall), Some(alerts)) = (labelled, &r.recall, &r.alerts) {
                                 td.number { (words::percent(recall.recall_reported)) }
                                 td.number { (words::percent(recall.recall_top10)) }
                                 td.number { (words::percent(alerts.precision)) }

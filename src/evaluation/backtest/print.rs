@@ -34,14 +34,14 @@ pub fn print(out: &mut dyn Write, b: &Backtest, width: usize) -> io::Result<()> 
         writeln!(out, "  p ≤ {:<5}  {observed} observed, {expected:.1} expected: {ratio}", point.alpha)?;
     }
     writeln!(out)?;
-    if let Some(delay) = &b.delay {
+    if let Some(delay) = b.delay.as_ref().filter(|_| b.has_attacks()) {
         at_length(out, b)?;
         let days: Vec<String> =
             delay.days.iter().map(|(days, n)| format!("{} after {days} d", thousands(*n))).collect();
         let never = format!("{} never", thousands(delay.never));
         writeln!(out, "First alert on attacks: {}\n", days.into_iter().chain([never]).collect::<Vec<_>>().join(", "))?;
     }
-    ablation(out, &b.ablation)?;
+    ablation(out, &b.ablation, b.has_attacks())?;
     if let Some(evaluation) = &b.evaluation {
         print_evaluation(out, evaluation, width)?;
     }
@@ -75,8 +75,7 @@ fn at_length(out: &mut dyn Write, b: &Backtest) -> io::Result<()> {
     writeln!(out, "{}\n", table.trim_fmt())
 }
 
-fn ablation(out: &mut dyn Write, rows: &[Ablation]) -> io::Result<()> {
-    let labelled = rows.iter().any(|r| r.recall.is_some());
+fn ablation(out: &mut dyn Write, rows: &[Ablation], labelled: bool) -> io::Result<()> {
     let mut header = vec!["families", "reported", "a night"];
     if labelled {
         header.extend(["recall", "top 10", "precision", "lost", "gained"]);
@@ -86,7 +85,7 @@ fn ablation(out: &mut dyn Write, rows: &[Ablation]) -> io::Result<()> {
     for r in rows {
         let name = r.without.map_or("all".to_owned(), |family| format!("without {family}"));
         let mut row = vec![name, thousands(r.per_night.reported), format!("{:.2}", r.per_night.mean)];
-        if let (Some(recall), Some(alerts)) = (&r.recall, &r.alerts) {
+        if let (true, Some(recall), Some(alerts)) = (labelled, &r.recall, &r.alerts) {
             row.extend([percent(recall.recall_reported), percent(recall.recall_top10), percent(alerts.precision)]);
             row.extend([r.lost.len() as u64, r.gained.len() as u64].map(thousands));
         }

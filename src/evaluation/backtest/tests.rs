@@ -116,6 +116,19 @@ fn a_family_that_alone_sees_an_attack_is_told_by_its_absence() {
 }
 
 #[test]
+fn without_an_attack_nothing_is_said_of_recall() {
+    let mut labels = labels();
+    labels.retain(|l| l.category == LabelCategory::Benign);
+    let b = measure(&replayed(), Some(&labels));
+    let mut out = Vec::new();
+    print::print(&mut out, &b, 120).unwrap();
+    for text in [String::from_utf8(out).unwrap(), page::page(&b)] {
+        assert!(text.contains("without novelty") && text.contains("B1"), "{text}");
+        assert!(!text.to_lowercase().contains("recall") && !text.contains("First alert"), "{text}");
+    }
+}
+
+#[test]
 fn page_and_tables_hide_nothing_hostile() {
     let hostile = format!("\u{1b}[2J{}", sample::HOSTILE);
     let mut replayed = replayed();
