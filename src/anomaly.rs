@@ -250,7 +250,7 @@ pub struct NightSummary {
     pub subjects: u64,
     /// Subjects reported.
     pub reported: u64,
-    /// Subjects that would have been reported if they did not belong to an announced change.
+    /// Subjects that would have been reported if they did not belong to an announced change, or had not been found expected.
     #[serde(default)]
     pub announced: u64,
     /// Subjects that would have been reported if the night's budget were larger.
@@ -258,8 +258,78 @@ pub struct NightSummary {
     pub over_budget: u64,
     /// Users with less history than the minimum; their evidence leans on their peers.
     pub cold_users: u64,
-    /// Gates that tripped and other remarks, for people.
+    /// Gates that tripped.
+    #[serde(default)]
+    pub gates: Vec<Gate>,
+    /// How much of the day was seen.
+    #[serde(default)]
+    pub coverage: Coverage,
+    /// Other remarks, for people.
     pub notes: Vec<String>,
+}
+
+/// Which gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateKind {
+    /// The log lost or gained a column.
+    SchemaDrift,
+    /// Features lie elsewhere than in training.
+    FeatureDrift,
+    /// Far more or fewer calls than usual.
+    Volume,
+    /// Users or hours are missing.
+    PartialDay,
+    /// Days before the night have no data.
+    MissingDay,
+    /// The training was long ago.
+    ModelAge,
+}
+
+impl GateKind {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::SchemaDrift, Self::FeatureDrift, Self::Volume, Self::PartialDay, Self::MissingDay, Self::ModelAge];
+
+    /// The kebab-case name used in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SchemaDrift => "schema-drift",
+            Self::FeatureDrift => "feature-drift",
+            Self::Volume => "volume",
+            Self::PartialDay => "partial-day",
+            Self::MissingDay => "missing-day",
+            Self::ModelAge => "model-age",
+        }
+    }
+}
+
+/// A gate that tripped: something keeps the night from being trusted as it is. It is published all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Which.
+    pub gate: GateKind,
+    /// What was found and what to do, for people.
+    pub message: String,
+}
+
+/// How much of an organisation's day was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Half-hours with a call, of 48.
+    pub half_hours: u64,
+    /// Half-hours in which somebody is usually active on such a day.
+    pub usual_half_hours: u64,
+    /// Stretches without a call in which there nearly always are some.
+    pub silent: Vec<String>,
+    /// Files of the whole day.
+    pub daily_files: u64,
+    /// Files of an hour.
+    pub hourly_files: u64,
+    /// Files that do not say what they cover, or came with rows of other dates: late ones.
+    pub other_files: u64,
+    /// Of all these, files that a later daily one replaced.
+    pub superseded_files: u64,
 }
 
 /// What a run says of itself (`run.json`). No wall-clock time, duration, path, host or thread count.
@@ -283,6 +353,17 @@ pub struct RunInfo {
     pub nights: Vec<NightSummary>,
     /// Requested dates without data.
     pub missing_dates: Vec<Date>,
+    /// Families of detectors that did not run, with the reason.
+    #[serde(default)]
+    pub not_run: Vec<String>,
+}
+
+impl RunInfo {
+    /// Did a gate trip, or is there a remark or a date without data?
+    pub fn tripped(&self) -> bool {
+        let of_night = |n: &NightSummary| !n.gates.is_empty() || !n.notes.is_empty();
+        self.nights.iter().any(of_night) || !self.missing_dates.is_empty()
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod evaluation;
 pub mod events;
 pub mod explain;
 pub mod features;
+pub mod feedback;
 pub mod fsutil;
 pub mod fusion;
 pub mod models;

@@ -1,6 +1,6 @@
 //! The learned behaviour of one organisation: its users, its apps, addresses and totals, and who ever used which value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
@@ -277,7 +277,8 @@ impl OrgState {
     }
 
     /// Folds a day in. Rows of `day.user_day` for which `learn` is false are passed over (extreme nights, announced
-    /// changes); `habits` are the statistics that the detectors computed, per row.
+    /// changes), and so are the `incidents` among apps, addresses and the organisation; `habits` are the statistics that the
+    /// detectors computed, per row.
     pub fn fold(
         &mut self,
         day: &DayTables,
@@ -285,6 +286,7 @@ impl OrgState {
         settings: &Baseline,
         habits: &[[f64; HABITS]],
         learn: &[bool],
+        incidents: &BTreeSet<(SubjectType, String)>,
     ) {
         self.advance(day.date, settings);
         self.days += 1;
@@ -303,7 +305,7 @@ impl OrgState {
             }
         }
         for model in &AGGREGATES {
-            self.fold_aggregates(day, model);
+            self.fold_aggregates(day, model, incidents);
         }
     }
 
@@ -368,12 +370,23 @@ impl OrgState {
         self.users.insert(id.to_owned(), user);
     }
 
-    fn fold_aggregates(&mut self, day: &DayTables, model: &AggregateModel) {
+    fn fold_aggregates(
+        &mut self,
+        day: &DayTables,
+        model: &AggregateModel,
+        incidents: &BTreeSet<(SubjectType, String)>,
+    ) {
         let table = aggregate_table(day, model.subject);
         for row in 0..table.len() {
             let x = table.row(row);
-            let id = day.text(table.ids[row]).to_owned();
-            let state = self.aggregates.entry((model.subject, id)).or_insert_with(|| AggregateState {
+            let key = (model.subject, day.text(table.ids[row]).to_owned());
+            if incidents.contains(&key) {
+                if let Some(state) = self.aggregates.get_mut(&key) {
+                    state.last = day.date;
+                }
+                continue;
+            }
+            let state = self.aggregates.entry(key).or_insert_with(|| AggregateState {
                 first: day.date,
                 last: day.date,
                 counts: vec![CountCell::default(); model.counts.len()],

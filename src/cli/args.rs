@@ -8,6 +8,7 @@ use clap::{Args as Flags, Parser, Subcommand, ValueEnum};
 use super::MAX_THREADS;
 use crate::anomaly::Severity;
 use crate::date::Date;
+use crate::feedback::Verdict;
 
 mod models;
 
@@ -57,8 +58,16 @@ pub enum Command {
     Score(ScoreArgs),
     /// Compare a run with labels
     Evaluate(EvaluateArgs),
+    /// Replay history: score each night by what was known then, and measure what was found
+    Backtest(BacktestArgs),
     /// Show everything that is known about one anomaly
     Explain(ExplainArgs),
+    /// Say what an anomaly turned out to be, so that later nights and trainings know
+    Feedback {
+        /// What to do with verdicts.
+        #[command(subcommand)]
+        command: FeedbackCommand,
+    },
     /// List, show, verify, compare, promote, roll back and remove model versions
     Models {
         /// What to do with them.
@@ -342,6 +351,44 @@ pub struct EvaluateArgs {
     pub json: bool,
 }
 
+/// `backtest`.
+#[derive(Debug, Flags)]
+#[command(after_long_help = "\
+Examples:
+  quietwatch backtest --store store --from 2026-03-01 --to 2026-03-31 --out backtest
+  quietwatch backtest --store store --from 2026-03-01 --to 2026-03-31 --retrain-every 7 --labels labels.csv --out backtest
+
+The first model is trained on the days before --from. Nothing is read from or written to a registry.")]
+pub struct BacktestArgs {
+    /// Where events come from.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// First night
+    #[arg(long, value_name = "DATE")]
+    pub from: Date,
+    /// Last night, inclusive
+    #[arg(long, value_name = "DATE")]
+    pub to: Date,
+    /// Train anew every N days, each time on the days before [default: train once]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub retrain_every: Option<u32>,
+    /// Labels: `org_id`, `user_id`, `start`, `end`, `scenario`, `category`, `difficulty`
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Folder to write: backtest.json, backtest.html, run.json and the anomalies of all nights
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Seed of everything random [config: run.seed]
+    #[arg(long, value_name = "N", value_parser = seed())]
+    pub seed: Option<u64>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `explain`.
 #[derive(Debug, Flags)]
 #[command(after_long_help = "Examples:\n  quietwatch explain 3f5a9c --run runs/2026-04-21")]
@@ -383,6 +430,54 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
+/// `feedback …`.
+#[derive(Debug, Subcommand)]
+pub enum FeedbackCommand {
+    /// Add a verdict on one anomaly; a later verdict on it replaces an earlier one
+    #[command(after_long_help = "\
+Verdicts:
+  true      an incident: its day is never learned, and its family of detectors gains weight in the next training
+  expected  a known change: the same thing neither alerts nor is learned until --until (30 days from its night unless given)
+  benign    harmless: its day is learned at once, and its family of detectors loses weight in the next training
+
+Examples:
+  quietwatch feedback add 3f5a9c… --store store --verdict expected --reason \"office moves to Berlin\" --until 2026-06-30
+  quietwatch feedback add 77b01d… --store store --verdict true --reason \"INC-1042\"")]
+    Add(FeedbackAddArgs),
+    /// List the verdicts in a store, the first given first
+    #[command(after_long_help = "Examples:\n  quietwatch feedback list --store store --json")]
+    List {
+        /// Folder of the partitions
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `feedback add`.
+#[derive(Debug, Flags)]
+pub struct FeedbackAddArgs {
+    /// The `anomaly_key`, or at least six characters of its beginning if these are unique
+    pub anomaly_key: String,
+    /// Folder of the partitions, with which the anomaly's night was scored
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+    /// What the anomaly turned out to be
+    #[arg(long, value_name = "true|expected|benign", value_parser = verdict())]
+    pub verdict: Verdict,
+    /// Why, for whoever reads it next year
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Last date on which an `expected` verdict holds
+    #[arg(long, value_name = "DATE")]
+    pub until: Option<Date>,
+    /// Print the verdict as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `config …`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -420,6 +515,11 @@ fn seed() -> clap::builder::RangedU64ValueParser<u64> {
 /// Versions are counted from 1.
 fn version() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..)
+}
+
+fn verdict() -> impl TypedValueParser<Value = Verdict> {
+    PossibleValuesParser::new(Verdict::ALL.map(Verdict::name))
+        .map(|name| Verdict::ALL.into_iter().find(|v| v.name() == name).expect("clap let only these names through"))
 }
 
 fn severity() -> impl TypedValueParser<Value = Severity> {

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::args::{ConfigArgs, DiffArgs, DoctorArgs, FeaturesArgs, GcArgs, InputArgs, ModelArgs, ScoreArgs, TrainArgs};
+use super::args::{
+    BacktestArgs, ConfigArgs, DiffArgs, DoctorArgs, FeaturesArgs, GcArgs, InputArgs, ModelArgs, ScoreArgs, TrainArgs,
+};
 use crate::config::{Config, Layers};
 use crate::error::{Error, Kind, Result};
 use crate::models::Registry;
@@ -19,6 +21,14 @@ impl TrainArgs {
     pub fn layers(&self) -> Result<Layers> {
         let layers = self.model.over(self.input.over(self.config.layers()?)?)?;
         // The parser lets no seed through that does not fit.
+        Ok(layers.flag("run.seed", self.seed.and_then(|seed| i64::try_from(seed).ok())))
+    }
+}
+
+impl BacktestArgs {
+    /// Configuration file, `--set` and flags.
+    pub fn layers(&self) -> Result<Layers> {
+        let layers = self.input.over(self.config.layers()?)?;
         Ok(layers.flag("run.seed", self.seed.and_then(|seed| i64::try_from(seed).ok())))
     }
 }

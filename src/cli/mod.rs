@@ -10,12 +10,14 @@ pub use args::Args;
 use args::Command;
 
 pub mod args;
+mod backtest;
 mod config;
 mod demo;
 mod doctor;
 mod evaluate;
 mod explain;
 mod features;
+mod feedback;
 mod input;
 mod layers;
 mod models;
@@ -39,7 +41,9 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<ExitCode> {
         Command::Train(args) => train::run(&args, out)?,
         Command::Score(args) => return score::run(&args, out),
         Command::Evaluate(args) => evaluate::run(&args, out)?,
+        Command::Backtest(args) => backtest::run(&args, out)?,
         Command::Explain(args) => explain::run(&args, out)?,
+        Command::Feedback { command } => feedback::run(&command, out)?,
     }
     Ok(ExitCode::SUCCESS)
 }

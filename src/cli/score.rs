@@ -6,13 +6,16 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::ScoreArgs;
-use super::{cannot_print, layers, print_json, sequences, table, terminal};
+use super::{cannot_print, layers, now, print_json, sequences, table, terminal};
 use crate::anomaly::{Anomaly, NightSummary, RunInfo};
 use crate::config::Config;
-use crate::date::Date;
+use crate::date::{Date, parse_ms};
 use crate::error::{Error, Kind, Result};
+use crate::fsutil;
 use crate::models::{LoadedModel, Registry, TrainedOn};
+use crate::pipeline::gates::missing_before;
 use crate::pipeline::{Days, Scorer};
+use crate::report::metrics;
 use crate::report::run_folder::{self, Published};
 use crate::report::terminal::{Layout, print_night};
 
@@ -51,6 +54,7 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
     let input = args.input.open(&config)?;
     let (info, anomalies) = score(&input.store, &model, name, &config, nights)?;
     let published = publish(&args.out, &info, &anomalies, &config)?;
+    beat(&info, &anomalies, &config)?;
     if args.json {
         print_json(out, &info)?;
     } else {
@@ -64,8 +68,7 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
         eprintln!("an anomaly of severity {} was reported (--fail-on {})", worst.name(), threshold.name());
         return Ok(ExitCode::from(Kind::FailOn.exit_code()));
     }
-    let tripped = info.nights.iter().any(|n| !n.notes.is_empty()) || !info.missing_dates.is_empty();
-    if tripped && run.strict {
+    if info.tripped() && run.strict {
         eprintln!("a gate tripped and --strict was given; the run is published all the same");
         return Ok(ExitCode::from(Kind::Features.exit_code()));
     }
@@ -179,6 +182,7 @@ pub(super) fn score(
         in_sample,
         nights: summaries,
         missing_dates,
+        not_run: scorer.not_run(),
     };
     Ok((info, anomalies))
 }
@@ -205,18 +209,18 @@ fn remark(
                 .into(),
         );
     }
-    let week = until.plus(1).max(summary.date.plus(-7));
-    let missing: Vec<String> = (week.0..summary.date.0)
-        .map(Date)
-        .filter(|d| *d >= from && with_data.binary_search(d).is_err())
-        .map(|d| d.to_string())
-        .collect();
-    if !missing.is_empty() {
-        summary
-            .notes
-            .push(format!("no data in the week before on {}: what happened then was not learned", missing.join(", ")));
-    }
+    summary.gates.extend(missing_before(summary.date, (from, until), with_data));
     Ok(())
+}
+
+/// Writes the metrics, if they are wanted: after the run, so that their time says that it was published.
+fn beat(info: &RunInfo, anomalies: &[Anomaly], config: &Config) -> Result<()> {
+    let path = &config.settings().outputs.metrics;
+    if path.is_empty() {
+        return Ok(());
+    }
+    let seconds = parse_ms(&now()).unwrap_or_default() / 1_000;
+    fsutil::write_atomic(Path::new(path), metrics::write(info, anomalies, seconds).as_bytes())
 }
 
 /// Writes the run folder.

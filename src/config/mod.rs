@@ -135,7 +135,7 @@ impl Layers {
             if trained != said {
                 let message = format!(
                     "{} ({}): expected {}, with which the model was trained, found {}; at score time only alerts, ranking, \
-                     enrich, outputs and expected may change; train again to change it",
+                     enrich, outputs, expected and gates may change; train again to change it",
                     opt.key,
                     config.origins[opt.key],
                     shown(trained.as_ref()),

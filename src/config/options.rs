@@ -6,7 +6,7 @@
 use ipnet::IpNet;
 use toml::Value;
 
-use super::settings::{Geometry, Run, Settings};
+use super::settings::{ExpectedChange, Geometry, Run, Settings};
 
 /// Everything that options fill in.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -45,17 +45,17 @@ impl Opt {
     /// Whether it may differ from the model's value at score time: these keys decide what is reported, what is known
     /// about the world and how this installation runs, not what was learned.
     pub(super) fn free_at_score_time(&self) -> bool {
-        matches!(self.section(), "alerts" | "ranking" | "enrich" | "outputs" | "expected" | "run")
+        matches!(self.section(), "alerts" | "ranking" | "enrich" | "outputs" | "expected" | "gates" | "run")
     }
 
     /// Whether a relative value means a path beside the configuration file.
     pub(super) fn is_path(&self) -> bool {
-        matches!(self.key, "enrich.networks" | "run.store" | "run.models")
+        matches!(self.key, "enrich.networks" | "outputs.metrics" | "run.store" | "run.models")
     }
 }
 
 /// One sentence for each section, in the order of [`OPTIONS`].
-pub(super) const SECTIONS: [(&str, &str); 13] = [
+pub(super) const SECTIONS: [(&str, &str); 14] = [
     ("limits", "Limits on untrusted input; exceeding one ends the command with exit code 4 and nothing half-written."),
     ("enrich", "What is known about networks, apps and users."),
     ("baseline", "How behaviour is learned."),
@@ -67,6 +67,10 @@ pub(super) const SECTIONS: [(&str, &str); 13] = [
     ("alerts", "What is reported."),
     ("ranking", "What is kept in the ranked file."),
     ("expected", "What is expected and not to be alerted on."),
+    (
+        "gates",
+        "From when on a night is not to be trusted as it is; it is published all the same, and score --strict ends with exit code 5.",
+    ),
     ("outputs", "What is written beside the fixed files."),
     ("run", "Where and how this installation runs: values of flags that a nightly job would otherwise repeat."),
 ];
@@ -254,13 +258,26 @@ options! {
         "Subjects kept per night in the ranked file.";
 
     "expected.changes" => settings.expected.changes,
-        "a list of { who = [\"NAME\"], from = DATE, until = DATE, reason = \"TEXT\" } with from not after until",
-        |v| v.settings.expected.changes.iter().all(|c| c.from <= c.until && !c.who.is_empty() && all_said(&c.who)),
-        "Announced changes: whom they name (`*` is everyone) is ranked but neither reported nor learned from.";
+        "a list of { who = [\"NAME\"], what = [\"VALUE\"], from = DATE, until = DATE, owner = \"NAME\", reason = \"TEXT\", effects = [\"do-not-alert\", \"do-not-learn\"] } with who or what, and from not after until",
+        |v| v.settings.expected.changes.iter().all(is_change),
+        "Announced changes: whom they name (`*` is everyone) is ranked but neither reported nor learned from, or only one of these if `effects` says so; with `what`, only on days on which these values (addresses, countries, apps, objects) are all that is new.";
+
+    "gates.psi" => settings.gates.psi, "a number from 0.01 to 100",
+        |v| (0.01..=100.0).contains(&v.settings.gates.psi),
+        "Population stability index from which on a feature has moved, if no training night came within half of it.";
+    "gates.volume-ratio" => settings.gates.volume_ratio, "a number from 1.1 to 1000",
+        |v| (1.1..=1000.0).contains(&v.settings.gates.volume_ratio),
+        "Calls of a day above this multiple of the usual, or below its inverse.";
+    "gates.model-age-days" => settings.gates.model_age_days, "a whole number from 1 to 3650",
+        |v| (1..=3650).contains(&v.settings.gates.model_age_days),
+        "Days after the last training day from which on a model is too old.";
 
     "outputs.report" => settings.outputs.report, "true or false",
         |_| true,
         "Write report.html.";
+    "outputs.metrics" => settings.outputs.metrics, "a path, or empty for none",
+        |_| true,
+        "File that score writes metrics of the last night to, for the textfile collector of the Prometheus node exporter: the heartbeat.";
 
     "run.profile" => run.profile, "the name of a built-in profile or a TOML file",
         |v| !v.run.profile.is_empty(),
@@ -293,6 +310,11 @@ options! {
 
 fn are_members(list: &[String]) -> bool {
     !list.is_empty() && list.iter().all(|name| Geometry::MEMBERS.contains(&name.as_str()))
+}
+
+fn is_change(c: &ExpectedChange) -> bool {
+    let named = !(c.who.is_empty() && c.what.is_empty()) && all_said(&c.who) && all_said(&c.what);
+    c.from <= c.until && named && !c.effects.is_empty()
 }
 
 /// No entry is empty.

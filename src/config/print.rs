@@ -12,7 +12,7 @@ pub fn init(config: &Config) -> String {
     let mut out = String::from(
         "# quietwatch configuration. Every key is shown; delete what you do not change.\n\
          # Order: defaults < this file < --set KEY=VALUE < flags. Relative paths start at the folder of this file.\n\
-         # Scoring may change only alerts, ranking, enrich, outputs, expected and run; the rest is fixed by the model.\n\n\
+         # Scoring may change only alerts, ranking, enrich, outputs, expected, gates and run; the rest is fixed by the model.\n\n\
          # Oldest engine that may read this file.\n",
     );
     writeln!(out, "required-version = \">={}\"", env!("CARGO_PKG_VERSION")).expect("text grows");

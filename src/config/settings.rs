@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::anomaly::Severity;
 use crate::date::Date;
+use crate::features::catalog::Family;
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -37,13 +38,15 @@ pub struct Settings {
     pub ranking: Ranking,
     /// What is expected and not to be alerted on.
     pub expected: Expected,
+    /// From when on a night is not to be trusted as it is.
+    pub gates: Gates,
     /// What is written beside the fixed files.
     pub outputs: Outputs,
 }
 
 impl Settings {
-    /// The settings as a model keeps them: of `enrich.networks` only the file names, so that the same training in
-    /// another folder gives the same bytes. What those files said is held by the digests of the partitions.
+    /// The settings as a model keeps them: of `enrich.networks` only the file names and of `outputs.metrics` nothing, so that the
+    /// same training in another folder gives the same bytes. What those files said is held by the digests of the partitions.
     #[must_use]
     pub fn portable(&self) -> Self {
         let name = |path: &String| {
@@ -51,7 +54,8 @@ impl Settings {
             name.map_or_else(|| path.clone(), |name| name.to_string_lossy().into_owned())
         };
         let networks = self.enrich.networks.iter().map(name).collect();
-        Self { enrich: Enrich { networks, ..self.enrich.clone() }, ..self.clone() }
+        let outputs = Outputs { metrics: String::new(), ..self.outputs.clone() };
+        Self { enrich: Enrich { networks, ..self.enrich.clone() }, outputs, ..self.clone() }
     }
 }
 
@@ -156,6 +160,20 @@ pub struct Fusion {
 impl Default for Fusion {
     fn default() -> Self {
         Self { count: 1.0, rate: 1.0, time: 1.0, novelty: 1.0, sequence: 1.0, geometry: 0.0 }
+    }
+}
+
+impl Fusion {
+    /// The weight of a family.
+    pub fn weight(&self, family: Family) -> f64 {
+        match family {
+            Family::Count => self.count,
+            Family::Rate => self.rate,
+            Family::Time => self.time,
+            Family::Novelty => self.novelty,
+            Family::Sequence => self.sequence,
+            Family::Geometry => self.geometry,
+        }
     }
 }
 
@@ -325,14 +343,62 @@ pub struct Expected {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ExpectedChange {
-    /// User ids or names, or app names; `*` is everyone.
+    /// User ids or names, app names, or ids of other subjects; `*` is everyone, and so is an empty list with `what`.
+    #[serde(default)]
     pub who: Vec<String>,
+    /// Values, such as addresses, countries, apps or objects: the change covers only days on which these are all that is new.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub what: Vec<String>,
     /// First date.
     pub from: Date,
     /// Last date, inclusive.
     pub until: Date,
+    /// Who answers for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
     /// Why.
     pub reason: String,
+    /// What it does.
+    #[serde(default = "Effect::all", skip_serializing_if = "Effect::are_all")]
+    pub effects: Vec<Effect>,
+}
+
+/// What an announced change does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// The subject is ranked and not reported.
+    DoNotAlert,
+    /// The day is not learned from.
+    DoNotLearn,
+}
+
+impl Effect {
+    fn all() -> Vec<Self> {
+        vec![Self::DoNotAlert, Self::DoNotLearn]
+    }
+
+    fn are_all(effects: &[Self]) -> bool {
+        *effects == Self::all()
+    }
+}
+
+/// From when on a night is not to be trusted as it is. Nothing of this silences a night.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Gates {
+    /// Population stability index of a feature from which on it has moved, if no night of the training came near it.
+    pub psi: f64,
+    /// Calls above this multiple of the usual, or below its inverse.
+    pub volume_ratio: f64,
+    /// Days after the last training day on which a model is too old.
+    pub model_age_days: u32,
+}
+
+impl Default for Gates {
+    fn default() -> Self {
+        Self { psi: 0.25, volume_ratio: 2.0, model_age_days: 45 }
+    }
 }
 
 /// What is written beside the fixed files.
@@ -341,11 +407,13 @@ pub struct ExpectedChange {
 pub struct Outputs {
     /// Write `report.html`.
     pub report: bool,
+    /// File for metrics of the last night; empty for none.
+    pub metrics: String,
 }
 
 impl Default for Outputs {
     fn default() -> Self {
-        Self { report: true }
+        Self { report: true, metrics: String::new() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! How good a run was, measured against labels that no feature has ever seen.
 
+pub mod backtest;
 pub mod compare;
 pub mod labels;
 pub mod matching;

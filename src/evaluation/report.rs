@@ -158,7 +158,7 @@ pub struct Evaluation {
 
 /// What an anomaly turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Truth {
+pub(super) enum Truth {
     Attack,
     LookAlike,
     Nothing,
@@ -205,7 +205,7 @@ pub fn evaluate(run: &RunInfo, anomalies: &[Anomaly], labels: &[Label]) -> Evalu
     }
 }
 
-fn truth(a: &Anomaly, labels: &[Label]) -> Truth {
+pub(super) fn truth(a: &Anomaly, labels: &[Label]) -> Truth {
     let mut truth = Truth::Nothing;
     for label in labels.iter().filter(|label| is_hit(a, label)) {
         match label.category {
@@ -257,7 +257,7 @@ fn incident(run: &RunInfo, (rows, truths): (&[&Anomaly], &[Truth]), labels: &[&L
     }
 }
 
-fn share(part: u64, whole: u64) -> f64 {
+pub(super) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::anomaly::{Anomaly, NightSummary, RunInfo};
+use crate::anomaly::{Anomaly, Coverage, NightSummary, RunInfo};
 use crate::error::{Error, Kind, Result};
 use crate::report::{csv, jsonl, parquet, run_folder};
 
@@ -36,6 +36,8 @@ fn run_of(anomalies: &[Anomaly]) -> RunInfo {
             announced: 0,
             over_budget: 0,
             cold_users: 0,
+            gates: Vec::new(),
+            coverage: Coverage::default(),
             notes: Vec::new(),
         });
         night.reported += u64::from(a.reported);
@@ -52,6 +54,7 @@ fn run_of(anomalies: &[Anomaly]) -> RunInfo {
         in_sample: false,
         nights: nights.into_values().collect(),
         missing_dates: Vec::new(),
+        not_run: Vec::new(),
     }
 }
 

@@ -15,6 +15,7 @@ mod rollup;
 #[cfg(feature = "frame")]
 pub mod sequences;
 mod session;
+#[cfg(feature = "frame")]
 pub mod table;
 mod tally;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Raw scores become p-values, p-values of a family one, families one, and the night a ranked list.
 
+pub mod ablation;
 pub mod calibrate;
 pub mod combine;
 pub mod compound;
@@ -12,3 +13,4 @@ pub mod table;
 #[cfg(test)]
 mod table_tests;
 pub mod week;
+pub mod weights;

@@ -11,6 +11,7 @@ use super::calibrate::{COMBINED, Calibrator, FINAL, RAW, TailPrior};
 use super::combine::{harmonic_mean, second_stage};
 use super::compound::{Combination, Compound, normal_score};
 use super::week::{days_before, window};
+use super::weights::{Factors, fuse};
 use crate::anomaly::SubjectType;
 use crate::config::Settings;
 use crate::date::Date;
@@ -109,24 +110,24 @@ impl Chain {
 }
 
 /// Blocks of nights for cross-fitting.
-const FOLDS: usize = 10;
+pub(super) const FOLDS: usize = 10;
 
 /// One step of the chain, cross-fitted: every subject's p-value comes from the other blocks of nights. Were a subject
 /// calibrated on itself, the largest of the calibration scores could never look as odd as an equal score does on a later
 /// night, and the next step would learn too light a tail.
-struct Crossed {
+pub(super) struct Crossed {
     /// Fitted to all subjects: what later nights are scored with.
-    all: Calibrator,
+    pub(super) all: Calibrator,
     /// Fitted without one block each.
     without: Vec<Calibrator>,
     /// p-values of the subjects, each from the other blocks.
-    p: Vec<f64>,
+    pub(super) p: Vec<f64>,
     /// Normal scores of the subjects, likewise.
     z: Vec<f64>,
 }
 
 impl Crossed {
-    fn fit(scores: &[f64], folds: &[usize], tail_quantile: f64, prior: TailPrior) -> Self {
+    pub(super) fn fit(scores: &[f64], folds: &[usize], tail_quantile: f64, prior: TailPrior) -> Self {
         let all = Calibrator::fit(scores.to_vec(), tail_quantile, prior);
         let (mut p, mut z) = (vec![1.0; scores.len()], vec![0.0; scores.len()]);
         let mut without = Vec::with_capacity(FOLDS);
@@ -143,24 +144,17 @@ impl Crossed {
     }
 }
 
+/// Name of the array of [`Factors`] in a model file; one without it has none.
+const FACTORS: &str = "calibration/family-factors";
+
 /// All calibrations of a model.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Calibration {
     chains: BTreeMap<Class, Chain>,
     /// Upper bounds of the lower strata of user activity, ascending.
     bounds: Vec<f64>,
-}
-
-fn weight(settings: &Settings, family: Family) -> f64 {
-    let f = &settings.fusion;
-    match family {
-        Family::Count => f.count,
-        Family::Rate => f.rate,
-        Family::Time => f.time,
-        Family::Novelty => f.novelty,
-        Family::Sequence => f.sequence,
-        Family::Geometry => f.geometry,
-    }
+    /// Factors on the configured weights of the families, by [`Family::ALL`]: what verdicts on past findings made of them.
+    factors: Factors,
 }
 
 /// p-values of the families; that of geometry is of what sees the slots together.
@@ -171,17 +165,6 @@ fn family_ps(slots: &[Slot], p: &[f64], compound: Option<f64>, families: Option<
         let p = harmonic_mean(of_family.chain(whole));
         families.map_or(p, |f| f[i].p(-p.ln()))
     })
-}
-
-fn fuse(slots: &[Slot], families: &[f64; 6], whole: bool, settings: &Settings) -> f64 {
-    let speaks = |family| (whole && family == Family::Geometry) || slots.iter().any(|s| s.family == family);
-    harmonic_mean(
-        Family::ALL
-            .into_iter()
-            .zip(families)
-            .filter(|(family, _)| speaks(*family))
-            .map(|(family, p)| (weight(settings, family), *p)),
-    )
 }
 
 /// The weeks of the members of a class, whose normal scores are `z`. Days before that were of another class are seen by this
@@ -202,16 +185,49 @@ fn weeks_of(z: &Matrix, members: &[usize], before: &[Vec<usize>], samples: &[Sam
     Matrix::new(z.rows, 2 * z.cols, windows.concat())
 }
 
+/// The second stage of each sample: it needs each user's history up to that night, over classes.
+pub(super) fn second_stages(samples: &[Sample], minus_ln_p: &[f64], histories: usize) -> Vec<f64> {
+    let mut history: Vec<(f64, f64)> = vec![(0.0, 0.0); histories];
+    let staged = samples.iter().zip(minus_ln_p).map(|(s, v)| {
+        if s.subject != SubjectType::UserDay {
+            return *v;
+        }
+        let (sum, n) = history[s.history];
+        history[s.history] = (sum + v.min(6.0), n + 1.0);
+        second_stage(*v, sum, n)
+    });
+    staged.collect()
+}
+
 impl Calibration {
     /// Fits to the subjects of held-out nights, in chronological order. Returns the calibration and, per sample, −ln p
     /// before the second stage (what a user's history is made of).
-    pub fn fit(samples: &[Sample], histories: usize, settings: &Settings, seed: Seed) -> (Self, Vec<f64>) {
+    pub fn fit(
+        samples: &[Sample],
+        histories: usize,
+        settings: &Settings,
+        factors: Factors,
+        seed: Seed,
+    ) -> (Self, Vec<f64>) {
+        let (out, minus_ln_p, _) = Self::fit_with_families(samples, histories, settings, factors, seed);
+        (out, minus_ln_p)
+    }
+
+    /// As [`Self::fit`]; returns the samples' p-values per family too, each from the other blocks of nights.
+    pub fn fit_with_families(
+        samples: &[Sample],
+        histories: usize,
+        settings: &Settings,
+        factors: Factors,
+        seed: Seed,
+    ) -> (Self, Vec<f64>, Vec<[f64; 6]>) {
+        let weights = factors.weights(settings);
         let mut activity: Vec<f64> =
             samples.iter().filter(|s| s.subject == SubjectType::UserDay && !s.silent).map(|s| s.activity).collect();
         activity.sort_unstable_by(f64::total_cmp);
         let strata = (activity.len() / settings.calibration.min_stratum.max(1) as usize).clamp(1, 3);
         let bounds: Vec<f64> = (1..strata).map(|i| activity[activity.len() * i / strata]).collect();
-        let mut out = Self { chains: BTreeMap::new(), bounds };
+        let mut out = Self { chains: BTreeMap::new(), bounds, factors };
         let classes: Vec<Class> = samples.iter().map(|s| out.class(s.subject, s.silent, s.activity)).collect();
         let mut members: BTreeMap<Class, Vec<usize>> = BTreeMap::new();
         for (i, class) in classes.iter().enumerate() {
@@ -220,6 +236,7 @@ impl Calibration {
         let q = settings.calibration.tail_quantile;
         let before = Compound::wants_weeks(settings).then(|| days_before(samples, histories));
         let mut minus_ln_p = vec![0.0; samples.len()];
+        let mut family_p = vec![[1.0; 6]; samples.len()];
         for (class, members) in &members {
             let slots = slots_of(class.subject, class.silent);
             let folds: Vec<usize> = members.iter().map(|&i| samples[i].fold % FOLDS).collect();
@@ -253,9 +270,11 @@ impl Calibration {
             let families: Vec<Crossed> = (0..6)
                 .map(|f| Crossed::fit(&raw.iter().map(|p| -p[f].ln()).collect::<Vec<_>>(), &folds, q, COMBINED))
                 .collect();
-            let statistic: Vec<f64> = (0..members.len())
-                .map(|k| -fuse(slots, &std::array::from_fn(|f| families[f].p[k]), compound.is_some(), settings).ln())
-                .collect();
+            for (k, &i) in members.iter().enumerate() {
+                family_p[i] = std::array::from_fn(|f| families[f].p[k]);
+            }
+            let statistic: Vec<f64> =
+                members.iter().map(|&i| -fuse(slots, &family_p[i], compound.is_some(), &weights).ln()).collect();
             let fused = Crossed::fit(&statistic, &folds, q, COMBINED);
             for (&i, p) in members.iter().zip(&fused.p) {
                 minus_ln_p[i] = -p.ln();
@@ -269,25 +288,12 @@ impl Calibration {
             };
             out.chains.insert(*class, chain);
         }
-        // The second stage needs each user's history up to that night, over classes.
-        let mut history: Vec<(f64, f64)> = vec![(0.0, 0.0); histories];
-        let statistic: Vec<f64> = samples
-            .iter()
-            .zip(&minus_ln_p)
-            .map(|(s, v)| {
-                if s.subject != SubjectType::UserDay {
-                    return *v;
-                }
-                let (sum, n) = history[s.history];
-                history[s.history] = (sum + v.min(6.0), n + 1.0);
-                second_stage(*v, sum, n)
-            })
-            .collect();
+        let statistic = second_stages(samples, &minus_ln_p, histories);
         for (class, members) in &members {
             let last = Calibrator::fit(members.iter().map(|&i| statistic[i]).collect(), q, FINAL);
             out.chains.get_mut(class).expect("fitted above").last = last;
         }
-        (out, minus_ln_p)
+        (out, minus_ln_p, family_p)
     }
 
     /// The class of a subject.
@@ -298,6 +304,21 @@ impl Calibration {
             0
         };
         Class { subject, silent, stratum }
+    }
+
+    /// Weights of the families.
+    pub(super) fn weights(&self, settings: &Settings) -> [f64; 6] {
+        self.factors.weights(settings)
+    }
+
+    /// Does the family geometry look at any subjects?
+    pub(super) fn looks_at_any_whole(&self) -> bool {
+        self.chains.values().any(|c| c.compound.is_some())
+    }
+
+    /// Does the family geometry look at subjects of this class?
+    pub(super) fn looks_at_whole(&self, class: Class) -> bool {
+        self.chains.get(&class).is_some_and(|c| c.compound.is_some())
     }
 
     /// Does any chain look at weeks, so that the raw scores of active days must be remembered?
@@ -321,7 +342,7 @@ impl Calibration {
             Some(compound.p(&z, || c.week(&z, past.week)))
         });
         let families = family_ps(slots, &slot_p, whole, chain.map(|c| c.families.as_slice()));
-        let t = -fuse(slots, &families, whole.is_some(), settings).ln();
+        let t = -fuse(slots, &families, whole.is_some(), &self.factors.weights(settings)).ln();
         let fused = chain.map_or(&fallback, |c| &c.fused).p(t);
         let v = -fused.ln();
         let staged =
@@ -341,6 +362,9 @@ impl Calibration {
     /// Named arrays of numbers, for a model file.
     pub fn to_arrays(&self) -> Vec<(String, Vec<f64>)> {
         let mut out = vec![("calibration/strata".to_owned(), self.bounds.clone())];
+        if self.factors != Factors::default() {
+            out.push((FACTORS.to_owned(), self.factors.0.to_vec()));
+        }
         for (class, chain) in &self.chains {
             let name = class.name();
             for (slot, c) in slots_of(class.subject, class.silent).iter().zip(&chain.slots) {
@@ -364,7 +388,15 @@ impl Calibration {
             arrays.get(name.as_str()).and_then(|n| Calibrator::from_numbers(n)).ok_or(name)
         };
         let bounds = arrays.get("calibration/strata").ok_or("calibration/strata")?.to_vec();
-        let mut out = Self { chains: BTreeMap::new(), bounds };
+        let factors = match arrays.get(FACTORS) {
+            None => Factors::default(),
+            Some(found) => <[f64; 6]>::try_from(*found)
+                .ok()
+                .filter(|f| f.iter().all(|x| 0.0 < *x && *x <= 100.0))
+                .map(Factors)
+                .ok_or(FACTORS)?,
+        };
+        let mut out = Self { chains: BTreeMap::new(), bounds, factors };
         let subjects = [SubjectType::UserDay, SubjectType::AppDay, SubjectType::IpDay, SubjectType::OrgDay];
         for subject in subjects {
             for silent in [false, true] {

@@ -9,7 +9,14 @@
 //! Every night is scored by a state made of the days before it alone, in training as in scoring, so that calibration
 //! nights see exactly what a real night sees, and scoring a date again next week gives the same answer.
 
+mod ablate;
+pub mod backtest;
+mod drift;
+mod expected;
+pub mod feedback;
+pub mod gates;
 mod golden;
+mod kept;
 mod order;
 mod score;
 mod sequences;
@@ -27,14 +34,17 @@ use rayon::prelude::*;
 use crate::baseline::org::OrgState;
 use crate::baseline::user::HABITS;
 use crate::config::Settings;
+use crate::config::settings::Effect;
 use crate::date::Date;
 use crate::detectors::Campaign;
 use crate::detectors::night::{RawNight, evaluate, shared_new_ips};
 use crate::detectors::sequence::night::Order;
 use crate::error::Result;
+use crate::feedback::Feedback;
 use crate::fusion::rank::Cases;
 use crate::tables::{DayTables, Steps};
 
+use expected::Said;
 pub use golden::replay;
 pub use score::{Night, Scorer};
 pub use sequences::{TrainedSequences, score_sequences, train_sequences};
@@ -57,6 +67,28 @@ pub trait Days: Sync {
     fn kept_night(&self, model: &str, date: Date) -> Result<Option<String>>;
     /// Keeps it. Losing it costs time, never a result.
     fn keep_night(&self, model: &str, date: Date, text: &str) -> Result<()>;
+    /// The source files behind one day's partition, where that is known.
+    fn parts(&self, org: &str, date: Date) -> Result<Parts> {
+        let _ = (org, date);
+        Ok(Parts::default())
+    }
+    /// What people said about anomalies.
+    fn feedback(&self) -> Result<Feedback> {
+        Ok(Feedback::default())
+    }
+}
+
+/// How many source files of which kind a day was made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Of the whole day.
+    pub daily: u64,
+    /// Of an hour.
+    pub hourly: u64,
+    /// Of unknown extent, or with rows of other dates.
+    pub other: u64,
+    /// Of all these, those that a later daily file replaced.
+    pub superseded: u64,
 }
 
 impl std::fmt::Debug for dyn Days + '_ {
@@ -79,6 +111,19 @@ struct Engine {
     postponed: BTreeSet<(Date, String, String)>,
     /// BLAKE3 chain over the partitions folded since the training end.
     chain: String,
+    /// What people said about anomalies.
+    feedback: Arc<Feedback>,
+}
+
+/// When a user-day is learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Learn {
+    /// At once.
+    Now,
+    /// When nobody has objected for a week: it was odd.
+    Later,
+    /// Not at all: it was expected to pass.
+    Never,
 }
 
 /// Dates up to and including `until`, with the organisations that have data.
@@ -108,29 +153,6 @@ fn load_with_steps(days: &dyn Days, date: Date, orgs: &[String]) -> Result<Vec<D
 fn events_of(day: &DayTables) -> u64 {
     use crate::features::catalog::org_day::CALLS;
     (0..day.org_day.len()).map(|r| day.org_day.get(r, CALLS) as u64).sum()
-}
-
-/// Does an announced change cover this user on this day?
-fn announced(day: &DayTables, settings: &Settings, id: &str, named: &str, apps: &[&str]) -> bool {
-    settings.expected.changes.iter().any(|c| {
-        c.from <= day.date
-            && day.date <= c.until
-            && c.who.iter().any(|w| w == "*" || w == id || w == named || apps.contains(&w.as_str()))
-    })
-}
-
-fn announced_row(day: &DayTables, row: usize, settings: &Settings) -> bool {
-    if settings.expected.changes.is_empty() {
-        return false;
-    }
-    let apps: Vec<&str> = day
-        .values_of(row as u32)
-        .iter()
-        .filter(|v| v.kind == crate::tables::ValueKind::Channel)
-        .map(|v| day.text(v.value))
-        .collect();
-    let id = day.text(day.user_day.ids[row]);
-    announced(day, settings, id, day.text(day.user_day.names[row]), &apps)
 }
 
 /// Nights after which an extreme night that nobody confirmed is learned after all.
@@ -168,9 +190,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Learns a day: of announced changes nothing, and of user-days that were `odd` or victims of a campaign nothing for
-    /// now, unless the organisation is so young that everything is odd.
-    fn fold(&mut self, day: &DayTables, habits: &[[f64; HABITS]], settings: &Settings, odd: impl Fn(&str) -> bool) {
+    /// Learns a day: of announced changes and confirmed incidents nothing, and of user-days that were odd or victims of a
+    /// campaign nothing for now, unless somebody found them harmless, or the organisation is so young that everything is odd.
+    fn fold(&mut self, day: &DayTables, habits: &[[f64; HABITS]], settings: &Settings, when: impl Fn(&str) -> Learn) {
+        let said = Said::of(&self.feedback, day);
         let state = self.orgs.entry(day.org_id.clone()).or_default();
         let view = state.night_view();
         let young = state.days < settings.baseline.min_history_days;
@@ -178,13 +201,19 @@ impl Engine {
         let mut learn = vec![true; day.user_day.len()];
         for (row, learn) in learn.iter_mut().enumerate() {
             let id = day.text(day.user_day.ids[row]);
-            if announced_row(day, row, settings) {
+            let when = when(id);
+            if said.is_incident(day, row, &campaign)
+                || when == Learn::Never
+                || expected::announced_row(day, row, settings, Effect::DoNotLearn)
+            {
                 *learn = false;
-            } else if !young && (odd(id) || campaign.victims.contains(&row)) {
+            } else if said.harmless.contains(id) || young {
+                // Learned at once.
+            } else if when == Learn::Later || campaign.victims.contains(&row) {
                 *learn = false;
                 self.postponed.insert((day.date, day.org_id.clone(), id.to_owned()));
             }
         }
-        state.fold(day, &view, &settings.baseline, habits, &learn);
+        state.fold(day, &view, &settings.baseline, habits, &learn, &said.incidents);
     }
 }

@@ -4,52 +4,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use super::{Days, Engine, Progress, announced, announced_row, calendar, load_all, load_with_steps, order};
+use super::drift::Reference;
+use super::kept::{KeptHeader, KeptSubject, read_kept, write_kept};
+use super::{Days, Engine, Learn, Parts, Progress, calendar, expected, load_all, load_with_steps, order};
 use crate::anomaly::{Anomaly, NightSummary, SubjectType};
 use crate::baseline::org::OrgState;
 use crate::baseline::records;
 use crate::baseline::user::{HABITS, UserState};
 use crate::config::Settings;
+use crate::config::settings::Effect;
 use crate::date::Date;
-use crate::detectors::night::{RawNight, RawSubject, slots_of};
+use crate::detectors::night::{RawNight, RawSubject, SharedIp, shared_new_ips, slots_of};
 use crate::detectors::sequence::night::Order;
 use crate::error::{Error, Kind, Result};
+use crate::evaluation::backtest::Scored;
 use crate::explain::story::top_family;
 use crate::features::catalog::Family;
+use crate::fusion::ablation::Ablated;
 use crate::fusion::night::{Calibration, Fused, Past};
-use crate::fusion::rank::{Candidate, rank};
+use crate::fusion::rank::{Candidate, Cases, rank};
 use crate::models::Record;
 use crate::tables::DayTables;
-
-/// One subject of a scored night, as kept for the nights after it. Numbers are IEEE bits: they must come back exactly.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct KeptSubject {
-    org: String,
-    subject: SubjectType,
-    id: String,
-    silent: bool,
-    p: u64,
-    fused: u64,
-    families: [u64; 6],
-    habits: [u64; HABITS],
-    /// Raw scores of an active user, if the model looks at weeks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    scores: Vec<u32>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct KeptHeader {
-    chain: String,
-    subjects: usize,
-    reported: Vec<(String, SubjectType, String, Family, u64)>,
-}
 
 /// A model ready to score: the state rolled forward to some date, and the calibration.
 #[derive(Debug)]
 pub struct Scorer<'a> {
-    days: &'a dyn Days,
+    pub(super) days: &'a dyn Days,
     pub(super) settings: Settings,
     pub(super) calibration: Calibration,
     pub(super) engine: Engine,
@@ -57,15 +38,19 @@ pub struct Scorer<'a> {
     /// The model's baseline, for a range that leaves the training window.
     rows: &'a [Record],
     /// The model's order of sessions.
-    orders: BTreeMap<String, Arc<Order>>,
+    pub(super) orders: BTreeMap<String, Arc<Order>>,
     /// First and last training day.
-    window: (Date, Date),
+    pub(super) window: (Date, Date),
+    /// Where the features lay in training.
+    pub(super) reference: Reference,
     /// Dates with data and their organisations.
     calendar: BTreeMap<Date, Vec<String>>,
     /// The state was folded anew within the training window and is not the model's.
     in_sample: bool,
     /// Next date that has not been folded.
     next: Date,
+    /// Verdicts without each family, if they are wanted, each with its open cases.
+    pub(super) ablated: Vec<(Ablated, Cases)>,
 }
 
 /// A scored night.
@@ -75,8 +60,10 @@ pub struct Night {
     pub anomalies: Vec<Anomaly>,
     /// One per organisation.
     pub summaries: Vec<NightSummary>,
-    /// Final p-value of every subject (for calibration checks), in canonical order.
-    pub p_values: Vec<(SubjectType, f64)>,
+    /// Every subject with its final p-value (for calibration checks), in canonical order.
+    pub p_values: Vec<Scored>,
+    /// What the night's list would be without each family, cut to what was asked for.
+    pub without: Vec<(Family, Vec<Anomaly>)>,
 }
 
 /// What a model remembers of its organisations.
@@ -132,18 +119,23 @@ impl<'a> Scorer<'a> {
         let calibration = read_calibration(arrays)?;
         let calendar = calendar(days, None)?;
         let orders = order::read(arrays, rows)?;
+        let orgs: BTreeSet<&str> = calendar.values().flatten().map(String::as_str).collect();
+        let reference = Reference::from_arrays(arrays, orgs.into_iter());
+        let feedback = Arc::new(days.feedback()?);
         let mut scorer = Self {
             days,
             settings,
             calibration,
-            engine: Engine::default(),
+            engine: Engine { feedback, ..Engine::default() },
             model_digest: model_digest.to_owned(),
             rows,
             orders,
             window,
+            reference,
             calendar,
             in_sample: true,
             next: window.0,
+            ablated: Vec::new(),
         };
         if from > window.1 {
             scorer.start_from_model()?;
@@ -158,7 +150,7 @@ impl<'a> Scorer<'a> {
             return Err(Error::new(Kind::Model, message));
         }
         // The model's state has seen later days already: fold anew from the first training day.
-        scorer.engine.chain = scorer.first_link("in-sample");
+        scorer.engine.chain = scorer.first_link("in-sample", scorer.next)?;
         let earliest = scorer.calendar.keys().next().copied();
         if earliest.is_none_or(|e| e > window.0) && from > window.0 {
             let found = earliest.map_or("no day".into(), |e| format!("days from {e} on"));
@@ -174,18 +166,33 @@ impl<'a> Scorer<'a> {
 
     /// The model's own state, which ends with the training window.
     fn start_from_model(&mut self) -> Result<()> {
-        self.engine = Engine { chain: self.first_link("model"), orgs: read_state(self.rows)?, ..Engine::default() };
+        let (next, feedback) = (self.window.1.plus(1), self.engine.feedback.clone());
+        self.engine = Engine {
+            chain: self.first_link("model", next)?,
+            orgs: read_state(self.rows)?,
+            orders: self.orders.clone(),
+            feedback,
+            ..Engine::default()
+        };
         self.in_sample = false;
-        self.engine.orders = self.orders.clone();
-        self.next = self.window.1.plus(1);
+        self.next = next;
         Ok(())
     }
 
-    /// Start of the chain of inputs: what of the settings decides which nights are reported or learned from.
-    fn first_link(&self, start: &str) -> String {
+    /// Start of the chain of inputs: what of the settings, and of the verdicts on nights before `next`, decides which nights are
+    /// reported or learned from.
+    fn first_link(&self, start: &str, next: Date) -> Result<String> {
         let deciding = (start, &self.settings.alerts, &self.settings.ranking, &self.settings.expected);
         let text = serde_json::to_string(&deciding).expect("plain data serialises");
-        blake3::hash(text.as_bytes()).to_hex().to_string()
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(text.as_bytes());
+        for entry in self.engine.feedback.before(next).filter(|e| e.until.is_some_and(|until| until >= next)) {
+            expected::chain(&mut hasher, entry);
+            if self.calendar.get(&entry.date).is_some_and(|orgs| orgs.contains(&entry.org_id)) {
+                hasher.update(self.days.digest(&entry.org_id, entry.date)?.as_bytes());
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
     }
 
     /// Digests of the partitions of a date, in order.
@@ -197,6 +204,7 @@ impl<'a> Scorer<'a> {
             hasher.update(org.as_bytes());
             hasher.update(self.days.digest(org, date)?.as_bytes());
         }
+        self.engine.feedback.on(date).for_each(|entry| expected::chain(&mut hasher, entry));
         Ok(hasher.finalize().to_hex().to_string())
     }
 
@@ -250,14 +258,8 @@ impl<'a> Scorer<'a> {
             }
             (None, subjects)
         } else {
-            let (night, header, subjects) = self.score(date, &tables, &chain, wanted);
-            let mut body = serde_json::to_string(&header).expect("plain data serialises");
-            for s in &subjects {
-                body.push('\n');
-                body.push_str(&serde_json::to_string(s).expect("plain data serialises"));
-            }
-            // The digest leads: what is kept is used only if every byte of it is what was written.
-            let text = format!("{}\n{body}", blake3::hash(body.as_bytes()).to_hex());
+            let (night, header, subjects) = self.score(date, &tables, &chain, wanted)?;
+            let text = write_kept(&header, &subjects);
             self.days.keep_night(&self.model_digest, date, &text)?;
             (night, subjects)
         };
@@ -268,18 +270,9 @@ impl<'a> Scorer<'a> {
     }
 
     fn kept(&self, date: Date, chain: &str) -> Result<Option<(KeptHeader, Vec<KeptSubject>)>> {
-        let Some(text) = self.days.kept_night(&self.model_digest, date)? else { return Ok(None) };
-        let Some((digest, body)) = text.split_once('\n') else { return Ok(None) };
-        if blake3::hash(body.as_bytes()).to_hex().as_str() != digest {
-            return Ok(None);
-        }
-        let mut lines = body.lines();
-        let header: Option<KeptHeader> = lines.next().and_then(|l| serde_json::from_str(l).ok());
         // Anything unexpected means: score it again.
-        let Some(header) = header.filter(|h| h.chain == chain) else { return Ok(None) };
-        let subjects: Option<Vec<KeptSubject>> = lines.map(|l| serde_json::from_str(l).ok()).collect();
-        let subjects = subjects.filter(|s| s.len() == header.subjects);
-        Ok(subjects.filter(|s| s.iter().all(|s| self.has_scores(s))).map(|s| (header, s)))
+        let kept = self.days.kept_night(&self.model_digest, date)?.as_deref().and_then(read_kept);
+        Ok(kept.filter(|(header, subjects)| header.chain == chain && subjects.iter().all(|s| self.has_scores(s))))
     }
 
     /// Does it have the raw scores that later weeks need, and no others?
@@ -295,9 +288,10 @@ impl<'a> Scorer<'a> {
         tables: &[DayTables],
         chain: &str,
         wanted: bool,
-    ) -> (Option<Night>, KeptHeader, Vec<KeptSubject>) {
+    ) -> Result<(Option<Night>, KeptHeader, Vec<KeptSubject>)> {
         let raw = self.engine.evaluate(tables, &self.settings);
         let empty = OrgState::default();
+        let shared = self.shared_new_ips(tables);
         let scored: Vec<ScoredOrg> = tables
             .iter()
             .zip(raw)
@@ -331,6 +325,7 @@ impl<'a> Scorer<'a> {
                     p: fused.p.to_bits(),
                     fused: fused.fused.to_bits(),
                     families: fused.families.map(f64::to_bits),
+                    expected: false,
                     habits: user_row.map_or([0; HABITS], |row| s.raw.habits[row].map(f64::to_bits)),
                     scores: if weekly && user_row.is_some() {
                         subject.scores.iter().map(|s| s.to_bits()).collect()
@@ -342,10 +337,13 @@ impl<'a> Scorer<'a> {
                     // Too young an organisation: everything is new, and nothing can be told from that.
                     continue;
                 }
-                let expected = match user_row {
-                    Some(row) => announced_row(day, row, &self.settings),
-                    None => announced(day, &self.settings, &subject.id, "", &[]),
+                let announced = match user_row {
+                    Some(row) => expected::announced_row(day, row, &self.settings, Effect::DoNotAlert),
+                    None => expected::announced(day.date, &subject.id, &self.settings),
                 };
+                let same = self.is_expected(day, &s.raw, subject, fused, &shared)?;
+                kept.last_mut().expect("pushed above").expected = same.by_verdict;
+                let expected = announced || same.by_verdict || same.by_values;
                 candidates.push(Candidate {
                     org: day.org_id.clone(),
                     subject: subject.subject,
@@ -367,8 +365,22 @@ impl<'a> Scorer<'a> {
             .map(|((org, subject, id, family), (_, p))| (org.clone(), *subject, id.clone(), *family, p.to_bits()))
             .collect();
         let header = KeptHeader { chain: chain.to_owned(), subjects: kept.len(), reported };
-        let night = wanted.then(|| self.tell(tables, &scored, &candidates, &origin, &decisions));
-        (night, header, kept)
+        let without = if wanted { self.without(date, &scored, &candidates, &origin) } else { Vec::new() };
+        let night = if wanted {
+            let parts: Vec<Parts> =
+                tables.iter().map(|day| self.days.parts(&day.org_id, date)).collect::<Result<_>>()?;
+            Some(self.tell(tables, &scored, &candidates, &origin, (&decisions, &without), &parts))
+        } else {
+            None
+        };
+        Ok((night, header, kept))
+    }
+
+    /// Addresses that are new to several organisations tonight.
+    pub(super) fn shared_new_ips(&self, tables: &[DayTables]) -> BTreeMap<String, SharedIp> {
+        let empty = OrgState::default();
+        let state = |day: &DayTables| self.engine.orgs.get(&day.org_id).unwrap_or(&empty);
+        shared_new_ips(&tables.iter().map(|day| (day, state(day))).collect::<Vec<_>>())
     }
 
     fn fold(&mut self, date: Date, tables: &[DayTables], subjects: &[KeptSubject]) {
@@ -380,7 +392,7 @@ impl<'a> Scorer<'a> {
         for day in tables {
             let org = day.org_id.as_str();
             let mut habits = vec![[0.0; HABITS]; day.user_day.len()];
-            let mut odd: BTreeSet<&str> = BTreeSet::new();
+            let mut when: BTreeMap<&str, Learn> = BTreeMap::new();
             for (row, habits) in habits.iter_mut().enumerate() {
                 let id = day.text(day.user_day.ids[row]);
                 let Some(s) = by_user.get(&(org, id)) else { continue };
@@ -390,15 +402,18 @@ impl<'a> Scorer<'a> {
                     let case = (org.to_owned(), SubjectType::UserDay, id.to_owned(), family);
                     self.engine.cases.get(&case).is_some_and(|(last, _)| *last == date)
                 });
-                if reported || f64::from_bits(s.p) < below {
-                    odd.insert(id);
+                if s.expected {
+                    when.insert(id, Learn::Never);
+                } else if reported || f64::from_bits(s.p) < below {
+                    when.insert(id, Learn::Later);
                 }
             }
-            self.engine.fold(day, &habits, &self.settings, |id| odd.contains(id));
+            self.engine.fold(day, &habits, &self.settings, |id| when.get(id).copied().unwrap_or(Learn::Now));
             let Some(state) = self.engine.orgs.get_mut(org) else { continue };
             for s in subjects.iter().filter(|s| s.org == org && s.subject == SubjectType::UserDay) {
                 if let Some(user) = state.users.get_mut(&s.id) {
                     user.remember_night(date, -f64::from_bits(s.fused).ln());
+                    self.ablated.iter_mut().for_each(|(a, _)| a.remember(org, &s.id));
                     if !s.scores.is_empty() {
                         user.remember_scores(date, s.scores.iter().map(|s| f32::from_bits(*s)).collect());
                     }

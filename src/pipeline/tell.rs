@@ -2,12 +2,17 @@
 
 use rayon::prelude::*;
 
-use super::events_of;
+use super::ablate::Without;
+use super::gates::{Held, hold};
 use super::score::{Night, ScoredOrg, Scorer, past};
-use crate::anomaly::{NightSummary, SubjectType};
+use super::{Parts, events_of};
+use crate::anomaly::{Anomaly, NightSummary, Severity, SubjectType};
 use crate::baseline::org::OrgState;
-use crate::detectors::night::{facts, shared_new_ips};
+use crate::detectors::night::facts;
+use crate::evaluation::backtest::Scored;
+use crate::evaluation::report::TOP;
 use crate::explain::story::{Told, tell};
+use crate::fusion::combine::score;
 use crate::fusion::rank::{Candidate, Decision};
 use crate::tables::DayTables;
 
@@ -19,39 +24,52 @@ impl Scorer<'_> {
         scored: &[ScoredOrg],
         candidates: &[Candidate],
         origin: &[(usize, usize)],
-        decisions: &[Decision],
+        (decisions, without): (&[Decision], &[Without]),
+        parts: &[Parts],
     ) -> Night {
         let empty = OrgState::default();
         let state_of = |day: &DayTables| self.engine.orgs.get(&day.org_id).unwrap_or(&empty);
-        let pairs: Vec<(&DayTables, &OrgState)> = tables.iter().map(|d| (d, state_of(d))).collect();
-        let shared = shared_new_ips(&pairs);
-        let anomalies = decisions
-            .par_iter()
-            .take(self.settings.ranking.keep as usize)
-            .map(|d| {
-                let (o, i) = origin[d.candidate];
-                let (day, s) = (&tables[o], &scored[o]);
-                let (subject, fused) = (&s.raw.subjects[i], &s.fused[i]);
-                let state = state_of(day);
-                let facts = facts(day, state, &s.raw, subject, &shared, self.engine.order(day), &self.settings);
-                let silent = subject.subject == SubjectType::UserDay && subject.row.is_none();
-                let class = self.calibration.class(subject.subject, silent, subject.activity);
-                let combination =
-                    self.calibration.combination(class, &subject.scores, past(state, &s.raw, subject, day.date));
-                let campaign = &s.raw.campaign;
-                let mut anomaly = tell(&Told { day, state, subject, fused, facts, combination, campaign });
-                anomaly.rank = d.rank;
-                anomaly.reported = d.reported;
-                anomaly.q_value = d.q;
-                anomaly.status = d.status;
-                anomaly.model_digest.clone_from(&self.model_digest);
-                anomaly
+        let shared = self.shared_new_ips(tables);
+        let row = |candidate: usize| {
+            let (o, i) = origin[candidate];
+            let (day, s) = (&tables[o], &scored[o]);
+            let (subject, fused) = (&s.raw.subjects[i], &s.fused[i]);
+            let state = state_of(day);
+            let facts = facts(day, state, &s.raw, subject, &shared, self.engine.order(day), &self.settings);
+            let silent = subject.subject == SubjectType::UserDay && subject.row.is_none();
+            let class = self.calibration.class(subject.subject, silent, subject.activity);
+            let combination =
+                self.calibration.combination(class, &subject.scores, past(state, &s.raw, subject, day.date));
+            let campaign = &s.raw.campaign;
+            tell(&Told { day, state, subject, fused, facts, combination, campaign })
+        };
+        let keep = self.settings.ranking.keep as usize;
+        let anomalies = decisions.par_iter().take(keep).map(|d| self.placed(row(d.candidate), d)).collect();
+        let without = without
+            .iter()
+            .filter_map(|w| {
+                // What a person would look at; the rest of the list says little about a family.
+                let looked_at = |d: &&Decision| d.rank <= TOP || d.reported;
+                let rows: Vec<Anomaly> = w
+                    .decisions
+                    .par_iter()
+                    .filter(looked_at)
+                    .map(|d| {
+                        let mut anomaly = self.placed(row(d.candidate), d);
+                        anomaly.p_value = w.p[d.candidate];
+                        anomaly.score = score(anomaly.p_value);
+                        anomaly.severity = Severity::of(anomaly.score);
+                        anomaly
+                    })
+                    .collect();
+                w.family.map(|family| (family, rows))
             })
             .collect();
         let summaries = tables
             .iter()
             .zip(scored)
-            .map(|(day, s)| {
+            .zip(parts)
+            .map(|((day, s), parts)| {
                 let known = state_of(day).days;
                 let of_org = |d: &&Decision| candidates[d.candidate].org == day.org_id;
                 let mut notes = Vec::new();
@@ -60,13 +78,15 @@ impl Scorer<'_> {
                 } else if known < self.settings.baseline.min_history_days {
                     notes.push(format!("only {known} days of history: scores lean on peers"));
                 }
-                let usual = state_of(day).users.values().filter(|u| u.last.0 + 7 >= day.date.0).count();
-                if usual >= 10 && day.user_day.len() * 2 < usual {
-                    notes.push(format!(
-                        "only {} of about {usual} users have events: a holiday, or a part of the log is missing",
-                        day.user_day.len()
-                    ));
-                }
+                let (gates, coverage) = hold(&Held {
+                    day,
+                    state: state_of(day),
+                    view: &s.raw.view,
+                    reference: &self.reference,
+                    parts,
+                    settings: &self.settings,
+                    window: self.window,
+                });
                 NightSummary {
                     date: day.date,
                     org_id: day.org_id.clone(),
@@ -76,11 +96,33 @@ impl Scorer<'_> {
                     announced: decisions.iter().filter(of_org).filter(|d| d.announced).count() as u64,
                     over_budget: decisions.iter().filter(of_org).filter(|d| d.over_budget).count() as u64,
                     cold_users: s.raw.cold_users,
+                    gates,
+                    coverage,
                     notes,
                 }
             })
             .collect();
-        let p_values = origin.iter().map(|&(o, i)| (scored[o].raw.subjects[i].subject, scored[o].fused[i].p)).collect();
-        Night { anomalies, summaries, p_values }
+        let p_values = candidates
+            .iter()
+            .zip(origin)
+            .map(|(c, (o, _))| Scored {
+                date: tables[*o].date,
+                org_id: c.org.clone(),
+                subject: c.subject,
+                id: c.id.clone(),
+                p: c.p,
+            })
+            .collect();
+        Night { anomalies, summaries, p_values, without }
+    }
+
+    /// A row with its place in the night.
+    fn placed(&self, mut anomaly: Anomaly, d: &Decision) -> Anomaly {
+        anomaly.rank = d.rank;
+        anomaly.reported = d.reported;
+        anomaly.q_value = d.q;
+        anomaly.status = d.status;
+        anomaly.model_digest.clone_from(&self.model_digest);
+        anomaly
     }
 }

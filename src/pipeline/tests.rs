@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use super::score::past;
 use super::{Days, Night, Scorer, Trained, train};
-use crate::anomaly::Status;
+use crate::anomaly::{Status, SubjectType, anomaly_key};
 use crate::config::Settings;
 use crate::date::Date;
 use crate::detectors::night::facts;
@@ -18,8 +18,16 @@ use crate::events::batch::{Events, Field};
 use crate::explain::sentence::say;
 use crate::features::catalog::Family;
 use crate::features::{Options, compute};
+use crate::feedback::Feedback;
 use crate::seed::Seed;
 use crate::tables::{DayTables, Step, Steps, ValueKind};
+
+#[path = "backtest_tests.rs"]
+mod backtest;
+#[path = "feedback_tests.rs"]
+mod feedback;
+#[path = "gates_tests.rs"]
+mod gates;
 
 const FIRST: i32 = 20_458;
 const DAYS: i32 = 40;
@@ -31,6 +39,7 @@ struct Memory {
     kept: Mutex<BTreeMap<(String, Date), String>>,
     /// From this date on, user03 does what it always does the other way round.
     backwards: Option<Date>,
+    feedback: Feedback,
 }
 
 impl Days for Memory {
@@ -77,6 +86,10 @@ impl Days for Memory {
     fn keep_night(&self, model: &str, date: Date, text: &str) -> Result<()> {
         self.kept.lock().unwrap().insert((model.to_owned(), date), text.to_owned());
         Ok(())
+    }
+
+    fn feedback(&self) -> Result<Feedback> {
+        Ok(self.feedback.clone())
     }
 }
 
@@ -165,7 +178,7 @@ fn day(date: Date, odd: Odd, since: Date) -> DayTables {
 fn memory(odd: Odd, since: i32, days: i32) -> Memory {
     let since = Date(FIRST + since);
     let days = (0..days).map(|d| ((Date(FIRST + d), "org".to_owned()), day(Date(FIRST + d), odd, since))).collect();
-    Memory { days, kept: Mutex::default(), backwards: None }
+    Memory { days, kept: Mutex::default(), backwards: None, feedback: Feedback::default() }
 }
 
 /// Trains on the first 35 days and scores the given ones.

@@ -3,18 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
+use super::drift::Collected;
 use super::order;
-use super::{Days, Engine, Progress, calendar, events_of, golden, load_with_steps};
+use super::{Days, Engine, Learn, Progress, Said, calendar, events_of, expected, golden, load_with_steps};
 use crate::anomaly::{Status, SubjectType};
 use crate::baseline::records;
 use crate::config::Settings;
 use crate::config::settings::{ForestBackend, Fusion};
 use crate::date::Date;
+use crate::detectors::night::RawSubject;
 use crate::detectors::sequence::night::{Corpus, Order};
 use crate::error::{Error, Kind, Result};
 use crate::explain::story::top_family;
+use crate::features::catalog::Family;
+use crate::feedback::Feedback;
+use crate::fusion::ablation::Ablated;
 use crate::fusion::night::{Calibration, Past, Sample};
 use crate::fusion::rank::{Candidate, Cases, rank};
+use crate::fusion::weights::Factors;
 use crate::models::{Golden, Record};
 use crate::seed::Seed;
 
@@ -54,6 +62,18 @@ pub fn train(
     seed: Seed,
     progress: Progress<'_>,
 ) -> Result<Trained> {
+    train_and_ablate(days, until, settings, seed, None, progress)
+}
+
+/// As [`train`]; fits also what the verdict would be without each family, if there is a place for that.
+pub(super) fn train_and_ablate(
+    days: &dyn Days,
+    until: Option<Date>,
+    settings: &Settings,
+    seed: Seed,
+    ablated: Option<&mut Vec<Ablated>>,
+    progress: Progress<'_>,
+) -> Result<Trained> {
     if cfg!(not(feature = "neural")) && settings.geometry.night_members.iter().any(|m| m == "autoencoder") {
         let message = "geometry.night-members names autoencoder, but this build has no neural detectors (feature `neural`): \
                        take it out of the list, or train with a build that has them";
@@ -86,7 +106,8 @@ pub fn train(
     let nights = (settings.calibration.nights as usize).min(calendar.len() - warm_up);
     let calibrate_from = calendar.len() - nights;
     // Days before the calibration nights only teach.
-    let mut taught = Engine::default();
+    let feedback = Arc::new(days.feedback()?);
+    let mut taught = Engine { feedback: feedback.clone(), ..Engine::default() };
     let (mut events, mut user_days) = (0, 0);
     let mut digest = blake3::Hasher::new();
     let mut sessions: BTreeMap<String, Corpus> = BTreeMap::new();
@@ -94,15 +115,18 @@ pub fn train(
         for org in orgs {
             digest.update(days.digest(org, date)?.as_bytes());
         }
+        feedback.on(date).for_each(|entry| expected::chain(&mut digest, entry));
         if i < calibrate_from {
             progress("train", i as u64, calendar.len() as u64);
             let tables = load_with_steps(days, date, orgs)?;
             let raw = taught.evaluate(&tables, settings);
             for (day, night) in tables.iter().zip(&raw) {
-                sessions.entry(day.org_id.clone()).or_default().add(day);
+                let said = Said::of(&feedback, day);
+                let incident = |row| said.is_incident(day, row, &night.campaign);
+                sessions.entry(day.org_id.clone()).or_default().add(day, incident);
                 user_days += day.user_day.len() as u64;
                 events += events_of(day);
-                taught.fold(day, &night.habits, settings, |_| false);
+                taught.fold(day, &night.habits, settings, |_| Learn::Now);
             }
         }
     }
@@ -116,12 +140,14 @@ pub fn train(
     progress("train", (calibrate_from + nights / 2) as u64, calendar.len() as u64);
     // Combinations, the costliest part, are left to the second time.
     let parts = Settings { fusion: Fusion { geometry: 0.0, ..settings.fusion.clone() }, ..settings.clone() };
-    let odd = first.odd(&Calibration::fit(&first.samples, first.histories, &parts, seed).0, settings);
+    let factors = Factors(feedback.factors(last));
+    let odd = first.odd(&Calibration::fit(&first.samples, first.histories, &parts, factors, seed).0, settings);
     let mut second = HeldOut::collect(days, taught, &held_out, settings, &odd, Some(&mut sessions))?;
     events += second.events;
     user_days += second.user_days;
     progress("calibrate", calendar.len() as u64, calendar.len() as u64);
-    let (calibration, minus_ln_p) = Calibration::fit(&second.samples, second.histories, settings, seed);
+    let (calibration, minus_ln_p, families) =
+        Calibration::fit_with_families(&second.samples, second.histories, settings, factors, seed);
     let mut hits = [0.0; 2];
     let mut scored = 0.0;
     let weekly = calibration.looks_at_weeks();
@@ -138,11 +164,14 @@ pub fn train(
             }
         }
     }
+    if let Some(ablated) = ablated {
+        *ablated = second.ablated(&calibration, &families, settings);
+    }
     // Of users who have not come lately nothing is left that a later week could reach.
     second.engine.orgs.values_mut().flat_map(|o| o.users.values_mut()).for_each(|u| u.forget_scores(last));
     // The training window counts as reviewed: its odd nights are part of what is normal from here on.
     second.engine.learn_postponed(days, None, settings)?;
-    let mut engine = second.engine;
+    let (mut engine, features) = (second.engine, second.features);
     // Where the calibration nights had no order to be judged by, later nights have none either.
     let known: BTreeSet<String> = engine.orders.keys().cloned().collect();
     sessions.retain(|org, _| known.contains(org));
@@ -158,6 +187,7 @@ pub fn train(
     if let Some(until) = until.filter(|u| *u > last) {
         notes.push(format!("Training was asked for up to {until}; the data ends on {last}."));
     }
+    notes.extend(weighed(&feedback, last));
     let gaps = i64::from(last.0 - first_day.0) + 1 - calendar.len() as i64;
     if gaps > 0 {
         notes.push(format!("Days of the training window without data (they teach nothing, not zeros): {gaps}."));
@@ -173,6 +203,7 @@ pub fn train(
         records::write(org, state, &mut records);
     }
     let mut arrays = calibration.to_arrays();
+    arrays.extend(features.finish().to_arrays());
     for (i, (org, order)) in engine.orders.iter().enumerate() {
         order::write(i, org, order, &mut arrays, &mut records);
     }
@@ -214,6 +245,18 @@ fn orders(sessions: &BTreeMap<String, Corpus>, settings: &Settings) -> BTreeMap<
     sessions.iter().filter_map(fit).collect()
 }
 
+/// What verdicts did to the weights of the families, for the card.
+fn weighed(feedback: &Feedback, last: Date) -> Option<String> {
+    let counts = feedback.counts(last);
+    let of_family = |(family, factor): (Family, f64)| {
+        let (confirmed, harmless) = counts[family as usize];
+        (confirmed + harmless > 0.0)
+            .then(|| format!("{family} × {factor:.2} ({confirmed} confirmed, {harmless} harmless)"))
+    };
+    let said: Vec<String> = Family::ALL.into_iter().zip(feedback.factors(last)).filter_map(of_family).collect();
+    (!said.is_empty()).then(|| format!("Family weights follow the verdicts on past findings: {}.", said.join(", ")))
+}
+
 /// The calibration nights, scored in order.
 struct HeldOut {
     engine: Engine,
@@ -224,6 +267,8 @@ struct HeldOut {
     histories: usize,
     events: u64,
     user_days: u64,
+    /// Where the features lay.
+    features: Collected,
 }
 
 impl HeldOut {
@@ -239,6 +284,7 @@ impl HeldOut {
         let (mut samples, mut of) = (Vec::new(), Vec::new());
         let mut histories: BTreeMap<(String, String), usize> = BTreeMap::new();
         let (mut events, mut user_days) = (0, 0);
+        let mut features = Collected::default();
         for (i, (date, orgs)) in nights.iter().enumerate() {
             let tables = load_with_steps(days, *date, orgs)?;
             engine.learn_postponed(days, Some(*date), settings)?;
@@ -246,12 +292,23 @@ impl HeldOut {
             for (day, night) in tables.iter().zip(raw) {
                 user_days += day.user_day.len() as u64;
                 events += events_of(day);
-                if let Some(sessions) = &mut sessions {
-                    sessions.entry(day.org_id.clone()).or_default().add(day);
-                }
+                features.add(day);
                 let waits = |id: &str| odd.contains(&(*date, day.org_id.clone(), id.to_owned()));
-                engine.fold(day, &night.habits, settings, waits);
-                for s in night.subjects {
+                let when = |id: &str| if waits(id) { Learn::Later } else { Learn::Now };
+                engine.fold(day, &night.habits, settings, when);
+                // A confirmed incident is no example of a normal night.
+                let feedback = engine.feedback.clone();
+                let said = Said::of(&feedback, day);
+                if let Some(sessions) = &mut sessions {
+                    let incident = |row| said.is_incident(day, row, &night.campaign);
+                    sessions.entry(day.org_id.clone()).or_default().add(day, incident);
+                }
+                let incident = |s: &RawSubject| match (s.subject, s.row) {
+                    (SubjectType::UserDay, Some(row)) => said.is_incident(day, row, &night.campaign),
+                    _ => said.incidents.contains(&(s.subject, s.id.clone())),
+                };
+                let incidents: Vec<bool> = night.subjects.iter().map(incident).collect();
+                for (s, _) in night.subjects.into_iter().zip(incidents).filter(|(_, incident)| !incident) {
                     let next = histories.len();
                     let history = *histories.entry((day.org_id.clone(), s.id.clone())).or_insert(next);
                     of.push((*date, day.org_id.clone(), s.id));
@@ -268,7 +325,23 @@ impl HeldOut {
                 }
             }
         }
-        Ok(Self { engine, samples, of, histories: histories.len(), events, user_days })
+        Ok(Self { engine, samples, of, histories: histories.len(), events, user_days, features })
+    }
+
+    /// What the verdict would be without each family.
+    fn ablated(&self, calibration: &Calibration, families: &[[f64; 6]], settings: &Settings) -> Vec<Ablated> {
+        let fit = |family: Family| {
+            let fitted = (self.samples.as_slice(), families, self.histories);
+            let (mut ablated, minus_ln_p) = Ablated::fit(Some(family), calibration, fitted, settings);
+            for ((sample, (_, org, id)), v) in self.samples.iter().zip(&self.of).zip(&minus_ln_p) {
+                let known = self.engine.orgs.get(org).is_some_and(|o| o.users.contains_key(id));
+                if sample.subject == SubjectType::UserDay && known {
+                    ablated.remember_night(org, id, *v);
+                }
+            }
+            ablated
+        };
+        Ablated::families(calibration, settings).into_par_iter().map(fit).collect()
     }
 
     /// The user-days that would not have been learned at once: extreme ones, and those that would have been reported.

@@ -4,17 +4,17 @@
 //! digest, so that even a hole in the escaping could load or run nothing. Text goes through [`clip`] (hidden
 //! characters spelled out, floods cut) and then through maud, which escapes HTML.
 
+pub(crate) mod document;
 mod range_bar;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-use sha2::{Digest, Sha256};
+use maud::{Markup, html};
+
+use document::{BAR, NUMBER, TEXT, document, head};
 
 use super::escape::clip;
 use super::words;
 use crate::anomaly::{Anomaly, Evidence, NightSummary, RunInfo, Status};
 use crate::date::{Date, MS_PER_DAY, format_ms};
-
-const STYLE: &str = include_str!("report.css");
 
 /// Rows of the watch list that the page shows; all are in the data files.
 const WATCH_ROWS: usize = 20;
@@ -31,51 +31,30 @@ mod longest {
 
 /// The page of one run.
 pub fn page(run: &RunInfo, anomalies: &[Anomaly]) -> String {
-    let policy =
-        format!("default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'", digest(STYLE));
     let nights = nights(run);
     let title = match nights.as_slice() {
         [(date, _)] => format!("Anomalies of {date}"),
         [(last, _), .., (first, _)] => format!("Anomalies of {first} to {last}"),
         [] => "Anomalies".to_owned(),
     };
-    let markup = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(policy);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="referrer" content="no-referrer";
-                title { (title) " · quietwatch" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                a.skip href="#nights" { "Skip to the findings" }
-                header {
-                    p.brand { "quietwatch" }
-                    h1 { (title) }
-                    p.meta { "Model " (clip(&run.model_name, longest::NAME)) " version " (run.model_version) }
-                }
-                @if run.in_sample {
-                    p.warning role="note" {
-                        strong { "In sample. " }
-                        "At least one of these nights lies within the training window of the model, so the page shows \
-                         how the past looks to it, not how well it would have warned."
-                    }
-                }
-                main id="nights" {
-                    @if nights.len() > 1 { (index(&nights, anomalies)) }
-                    @for (date, summaries) in &nights { (night(*date, summaries, anomalies)) }
-                    @if nights.is_empty() { p.calm { "Nothing was scored." } }
-                }
-                (health(run))
-                (guide())
+    let meta = html! { "Model " (clip(&run.model_name, longest::NAME)) " version " (run.model_version) };
+    let body = html! {
+        @if run.in_sample {
+            p.warning role="note" {
+                strong { "In sample. " }
+                "At least one of these nights lies within the training window of the model, so the page shows \
+                 how the past looks to it, not how well it would have warned."
             }
         }
+        main id="nights" {
+            @if nights.len() > 1 { (index(&nights, anomalies)) }
+            @for (date, summaries) in &nights { (night(*date, summaries, anomalies)) }
+            @if nights.is_empty() { p.calm { "Nothing was scored." } }
+        }
+        (health(run))
+        (guide())
     };
-    markup.into_string()
+    document(&title, "nights", &meta, &body)
 }
 
 /// The summaries by night, the latest first.
@@ -90,26 +69,6 @@ fn nights(run: &RunInfo) -> Vec<(Date, Vec<&NightSummary>)> {
         }
     }
     nights
-}
-
-/// Classes of table columns.
-const TEXT: &str = "text";
-const NUMBER: &str = "number";
-const BAR: &str = "bar";
-
-/// The head of a table: class and name of each column. A bar needs no name for the eye.
-fn head(columns: &[(&str, &str)]) -> Markup {
-    html! {
-        thead {
-            tr {
-                @for (class, name) in columns {
-                    th class=(class) scope="col" {
-                        @if *class == BAR { span.hidden { (name) } } @else { (name) }
-                    }
-                }
-            }
-        }
-    }
 }
 
 fn reported(summaries: &[&NightSummary]) -> u64 {
@@ -157,18 +116,26 @@ fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly]) -> Mark
     let (alerts, watch): (Vec<&Anomaly>, Vec<&Anomaly>) = rows.into_iter().partition(|a| a.reported);
     let events: u64 = summaries.iter().map(|s| s.events).sum();
     let ongoing = watch.iter().filter(|a| a.status == Status::Ongoing).count() as u64;
+    let muted: Vec<String> = summaries.iter().flat_map(|s| words::muted(s)).collect();
+    let headline = match words::headline(reported(summaries), subjects(summaries), ongoing) {
+        _ if reported(summaries) == 0 && !muted.is_empty() => "Nothing reported".to_owned(),
+        headline => headline,
+    };
     html! {
         section.night id={ "night-" (date) } aria-labelledby={ "headline-" (date) } {
             p.date { (weekday(date)) " " time datetime=(date) { (date) } " UTC" }
-            h2 id={ "headline-" (date) } { (words::headline(reported(summaries), subjects(summaries), ongoing)) }
+            h2 id={ "headline-" (date) } { (headline) }
             p.meta {
                 (words::count(events, "call"))
                 @if summaries.len() > 1 { " in " (words::count(summaries.len() as u64, "organisation")) }
                 @else { @for s in summaries { " in organisation " bdi { (clip(&s.org_id, longest::NAME)) } } }
             }
             @if summaries.len() > 1 { (organisations(summaries)) }
-            @for muted in summaries.iter().flat_map(|s| words::muted(s)) {
+            @for muted in &muted {
                 p.quiet { (muted) }
+            }
+            @for gate in summaries.iter().flat_map(|s| &s.gates) {
+                p.note { strong { "Gate " (gate.gate.name()) ". " } (clip(&gate.message, longest::SENTENCE)) }
             }
             @for note in summaries.iter().flat_map(|s| &s.notes) {
                 p.note { (clip(note, longest::SENTENCE)) }
@@ -327,6 +294,7 @@ fn watch_list(rows: &[&Anomaly]) -> Markup {
 fn health(run: &RunInfo) -> Markup {
     let cold: u64 = run.nights.iter().map(|s| s.cold_users).sum();
     let remarks: u64 = run.nights.iter().map(|s| s.notes.len() as u64).sum();
+    let gates: u64 = run.nights.iter().map(|s| s.gates.len() as u64).sum();
     html! {
         section.health aria-labelledby="health" {
             h2 id="health" { "Health of this run" }
@@ -351,11 +319,55 @@ fn health(run: &RunInfo) -> Markup {
                     @if cold == 0 { "none" }
                     @else { (words::count(cold, "user-night")) " with little history of their own, judged by their peers" }
                 }
+                dt { "Gates" }
+                dd { @if gates == 0 { "none tripped" } @else { (gates) " tripped, shown at their nights" } }
+                dt { "Did not run" }
+                dd {
+                    @if run.not_run.is_empty() { "nothing" }
+                    @for (i, family) in run.not_run.iter().enumerate() {
+                        @if i > 0 { "; " }
+                        (clip(family, longest::SENTENCE))
+                    }
+                }
                 dt { "Remarks" }
                 dd {
                     @if remarks == 0 { "none" } @else { (words::count(remarks, "remark")) ", shown at their nights" }
                 }
                 dt { "In sample" } dd { @if run.in_sample { "yes, see the warning above" } @else { "no" } }
+            }
+            (coverage(run))
+        }
+    }
+}
+
+/// How much of each day was seen.
+fn coverage(run: &RunInfo) -> Markup {
+    if run.nights.is_empty() {
+        return html! {};
+    }
+    html! {
+        details {
+            summary { "How much of each day was seen" }
+            table.compact {
+                (head(&[(TEXT, "Night"), (TEXT, "Organisation"), (NUMBER, "Calls"), (NUMBER, "Half-hours"), (NUMBER, "Usual"),
+                    (NUMBER, "Daily files"), (NUMBER, "Hourly"), (NUMBER, "Other"), (NUMBER, "Superseded"), (TEXT, "Silent")]))
+                tbody {
+                    @for s in &run.nights {
+                        @let c = &s.coverage;
+                        tr {
+                            td { (s.date) }
+                            td { bdi { (clip(&s.org_id, longest::NAME)) } }
+                            td.number { (words::thousands(s.events)) }
+                            td.number { (c.half_hours) }
+                            td.number { (c.usual_half_hours) }
+                            td.number { (c.daily_files) }
+                            td.number { (c.hourly_files) }
+                            td.number { (c.other_files) }
+                            td.number { (c.superseded_files) }
+                            td { @for silent in &c.silent { (clip(silent, longest::TITLE)) " " } }
+                        }
+                    }
+                }
             }
         }
     }
@@ -389,20 +401,6 @@ fn guide() -> Markup {
             }
         }
     }
-}
-
-/// Base64 of the SHA-256, as content policies name a style sheet.
-fn digest(style: &str) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(44);
-    for chunk in Sha256::digest(style).chunks(3) {
-        let bits = chunk.iter().fold(0u32, |n, &b| n << 8 | u32::from(b)) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let six = bits >> (18 - 6 * i) & 63;
-            out.push(if i <= chunk.len() { ALPHABET[six as usize].into() } else { '=' });
-        }
-    }
-    out
 }
 
 #[cfg(test)]

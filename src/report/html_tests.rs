@@ -1,4 +1,5 @@
 use super::super::sample;
+use super::document::{STYLE, digest};
 use super::*;
 
 #[test]
@@ -43,12 +44,13 @@ fn each_night_has_its_headline() {
     calm.date = calm.date.plus(1);
     calm.reported = 0;
     calm.notes.clear();
+    calm.gates.clear();
     run.nights.push(calm);
     let page = page(&run, &[sample::anomaly(1)]);
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}"));
     assert!(at("Anomalies of 2026-04-21 to 2026-04-22") < at("Calm: nothing to report"));
     assert!(at("Calm: nothing to report") < at("3 of 214 subjects stand out"), "the latest night comes first");
-    assert!(at("volume gate") < at("First calls ever from Germany</bdi></h3>"));
+    assert!(at("Gate volume") < at("First calls ever from Germany</bdi></h3>"));
 }
 
 #[test]
@@ -79,4 +81,29 @@ fn windows_read_as_clock_times() {
     a.window_start = a.date.start_ms();
     a.window_end = a.date.plus(1).start_ms() - 1;
     assert_eq!(window(&a), "all day");
+}
+
+#[test]
+fn what_was_muted_is_never_called_calm() {
+    let mut run = sample::run();
+    run.nights[0].reported = 0;
+    run.nights[0].announced = 1;
+    let page = page(&run, &[]);
+    assert!(page.contains("Nothing reported</h2>") && !page.contains("Calm"));
+    assert!(page.contains("found to be expected: 1 finding"));
+}
+
+#[test]
+fn what_was_not_seen_is_told() {
+    let mut run = sample::run();
+    run.nights[0].coverage.silent = vec!["from 12:00 to 24:00 UTC (usually 9 users at a time)".into()];
+    let page = page(&run, &[]);
+    for part in [
+        "Gate volume. </strong>",
+        "1 tripped, shown at their nights",
+        "its weight is 0 (fusion.geometry)",
+        "from 12:00 to 24:00",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
 }

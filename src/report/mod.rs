@@ -9,6 +9,7 @@ pub mod csv;
 pub mod escape;
 pub mod html;
 pub mod jsonl;
+pub mod metrics;
 #[cfg(feature = "frame")]
 pub mod parquet;
 #[cfg(feature = "frame")]

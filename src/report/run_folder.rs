@@ -21,8 +21,18 @@ pub const FORMAT_VERSION: u32 = 1;
 /// The files of a run of nights, in archive order.
 pub const FILES: [&str; 5] = ["anomalies.csv", "anomalies.jsonl", "anomalies.parquet", "report.html", "run.json"];
 
+/// The files of a backtest, in archive order.
+pub const BACKTEST_FILES: [&str; 6] =
+    ["anomalies.csv", "anomalies.jsonl", "anomalies.parquet", "backtest.html", "backtest.json", "run.json"];
+
 /// The files of a run of a table or of sequences, in archive order.
 pub const SCORES_FILES: [&str; 2] = ["run.json", "scores.parquet"];
+
+/// Every name that a run may have.
+fn all_files() -> impl Iterator<Item = &'static str> {
+    let of_backtest = BACKTEST_FILES.into_iter().filter(|name| !FILES.contains(name));
+    FILES.into_iter().chain(of_backtest).chain(["scores.parquet"])
+}
 
 /// Whether a folder holds a run: everything that each run of its kind has.
 fn is_run(folder: &Path) -> bool {
@@ -59,7 +69,21 @@ pub fn publish(out: &Path, run: &RunInfo, anomalies: &[Anomaly], write_html: boo
     publish_files(out, &contents(run, anomalies, write_html)?)
 }
 
-/// Makes `out` a folder of these files, whose names are from [`FILES`] or [`SCORES_FILES`] and sorted. As [`publish`], of which
+/// Makes `out` the folder of this backtest: the rows of all its nights, and what they add up to. As [`publish`].
+pub fn publish_backtest(
+    out: &Path,
+    run: &RunInfo,
+    anomalies: &[Anomaly],
+    (page, json): (String, Vec<u8>),
+) -> Result<Published> {
+    check(run, anomalies)?;
+    let mut files = contents(run, anomalies, false)?;
+    files.extend([(BACKTEST_FILES[3], page.into_bytes()), (BACKTEST_FILES[4], json)]);
+    files.sort_by_key(|(name, _)| *name);
+    publish_files(out, &files)
+}
+
+/// Makes `out` a folder of these files, whose names are from [`FILES`], [`BACKTEST_FILES`] or [`SCORES_FILES`] and sorted. As [`publish`], of which
 /// it is the second half.
 pub(super) fn publish_files(out: &Path, files: &[(&'static str, Vec<u8>)]) -> Result<Published> {
     let place = Place::of(out)?;
@@ -219,7 +243,7 @@ fn inspect(dir: &Path) -> Result<Option<Existing>> {
             }
         } else if !kind.is_file() {
             folders += 1;
-        } else if let Some(name) = FILES.into_iter().chain(SCORES_FILES).find(|name| entry.file_name() == *name) {
+        } else if let Some(name) = all_files().find(|name| entry.file_name() == *name) {
             existing.files.push((name, fs::read(entry.path()).map_err(failed)?));
         } else {
             existing.carried.push(entry.path());

@@ -1,6 +1,9 @@
 //! Rows for the tests of every form: one ordinary, one hostile.
 
-use crate::anomaly::{Anomaly, Category, Evidence, NightSummary, RunInfo, Severity, Status, SubjectType, anomaly_key};
+use crate::anomaly::{
+    Anomaly, Category, Coverage, Evidence, Gate, GateKind, NightSummary, RunInfo, Severity, Status, SubjectType,
+    anomaly_key,
+};
 use crate::date::Date;
 use crate::features::catalog::Family;
 
@@ -19,7 +22,9 @@ pub(crate) fn summary() -> NightSummary {
         announced: 0,
         over_budget: 0,
         cold_users: 2,
-        notes: vec!["volume gate: 89,253 events, usual 40,000–60,000".into()],
+        gates: vec![Gate { gate: GateKind::Volume, message: "89,253 calls, usual 40,000–60,000".into() }],
+        coverage: Coverage { half_hours: 48, usual_half_hours: 48, daily_files: 1, ..Coverage::default() },
+        notes: vec!["only 9 days of history".into()],
     }
 }
 
@@ -34,6 +39,7 @@ pub(crate) fn run() -> RunInfo {
         in_sample: false,
         nights: vec![summary()],
         missing_dates: vec![],
+        not_run: vec!["geometry: its weight is 0 (fusion.geometry)".into()],
     }
 }
 

@@ -53,6 +53,13 @@ pub fn print_night(
     for muted in muted {
         wrapped(out, &muted, 2, layout)?;
     }
+    for gate in &summary.gates {
+        wrapped(out, &format!("gate {}: {}", gate.gate.name(), clip(&gate.message, 400)), 2, layout)?;
+    }
+    if summary.cold_users > 0 {
+        let users = words::count(summary.cold_users, "user");
+        wrapped(out, &format!("{users} with too little history, judged by their peers"), 2, layout)?;
+    }
     for note in &summary.notes {
         wrapped(out, &format!("note: {}", clip(note, 400)), 2, layout)?;
     }
@@ -218,6 +225,8 @@ mod tests {
         let mut night = sample::summary();
         night.reported = 0;
         night.notes.clear();
+        night.gates.clear();
+        night.cold_users = 0;
         let watch = sample::anomaly(9);
         assert_eq!(
             printed(|out| print_night(out, &night, std::slice::from_ref(&watch), Layout::default())),
@@ -233,7 +242,7 @@ mod tests {
             text.starts_with("2026-04-21  00D5g000001AAAA  3 of 214 subjects stand out (89,253 calls)\n"),
             "{text}"
         );
-        assert!(text.contains("\n  note: volume gate"), "{text}");
+        assert!(text.contains("\n  gate volume: 89,253 calls"), "{text}");
         assert!(text.contains("\n  1   96  critical  First calls ever from Germany\n"), "{text}");
         assert!(text.find("\n  1   96").unwrap() < text.find("\n  2   96").unwrap());
         assert!(!text.contains("\n  9"), "the watch list is not printed");

@@ -102,7 +102,7 @@ pub(crate) fn muted(summary: &NightSummary) -> Vec<String> {
     let mut out = Vec::new();
     if summary.announced > 0 {
         out.push(format!(
-            "not reported, because announced (expected.changes): {}",
+            "not reported, because announced or found to be expected: {}",
             count(summary.announced, "finding")
         ));
     }

@@ -4,11 +4,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use super::{PartitionId, Store};
+use super::manifest::effective;
+use super::{PartKind, PartitionId, Store};
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
+use crate::feedback::Feedback;
 use crate::fsutil;
-use crate::pipeline::Days;
+use crate::pipeline::{Days, Parts};
 use crate::tables::{DayTables, Steps};
 
 impl Store {
@@ -65,6 +67,22 @@ impl Days for Store {
             Err(e) if is_read_only(&e) => Ok(()),
             kept => kept,
         }
+    }
+
+    fn parts(&self, org: &str, date: Date) -> Result<Parts> {
+        let manifest = self.manifest(&PartitionId { org: org.to_owned(), date })?;
+        let of_kind = |kind| manifest.parts.iter().filter(|p| p.kind == kind).count() as u64;
+        let effective = effective(&manifest.parts);
+        Ok(Parts {
+            daily: of_kind(PartKind::Daily),
+            hourly: of_kind(PartKind::Hourly),
+            other: of_kind(PartKind::Unknown),
+            superseded: effective.iter().filter(|e| !**e).count() as u64,
+        })
+    }
+
+    fn feedback(&self) -> Result<Feedback> {
+        Ok(Feedback::new(self.verdicts()?))
     }
 }
 

@@ -7,6 +7,7 @@
 //!                                   events/<digest of a source file>.parquet
 //!                                   features/{user_day,session,app_day,ip_day,org_day,values,hours,tokens}.parquet
 //! STORE/nights/<digest of a model>/<YYYY-MM-DD>     what scoring keeps of a night for the nights after it
+//! STORE/feedback.jsonl                             what people said about anomalies
 //! STORE/quarantine/<digest of a source file>.jsonl rows that could not be read
 //! STORE/.tmp, STORE/.lock                          what is being made, and by one process at a time
 //! ```
@@ -22,6 +23,7 @@ mod atomic;
 mod buffer;
 mod build;
 mod days;
+mod feedback;
 mod ingest;
 mod manifest;
 mod merge;

@@ -4,12 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+mod backtest;
 mod config;
 mod determinism;
 mod diff;
 mod doctor;
 mod flow;
 mod models;
+mod night;
 mod sequences;
 mod sources;
 mod table;

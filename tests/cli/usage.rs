@@ -8,7 +8,10 @@ use crate::{CliTest, Outcome};
 fn help_lists_every_command() {
     let test = CliTest::new();
     let text = test.stdout(&["--help"]);
-    for command in ["demo", "simulate", "features", "train", "score", "evaluate", "explain", "models", "config"] {
+    for command in [
+        "demo", "simulate", "features", "train", "score", "evaluate", "backtest", "explain", "feedback", "models",
+        "config",
+    ] {
         assert!(text.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}: {text}");
         let help = test.stdout(&[command, "--help"]);
         assert!(help.contains("Usage: quietwatch"), "{help}");
@@ -19,7 +22,7 @@ fn help_lists_every_command() {
 #[test]
 fn the_flags_of_the_contract_exist() {
     let test = CliTest::new();
-    let expected: [(&[&str], &[&str]); 16] = [
+    let expected: [(&[&str], &[&str]); 19] = [
         (&["demo"], &["--out"]),
         (
             &["simulate"],
@@ -35,6 +38,7 @@ fn the_flags_of_the_contract_exist() {
                 "--table",
                 "--key",
                 "--exclude",
+                "--sequences",
                 "--until",
                 "--models",
                 "--name",
@@ -52,6 +56,7 @@ fn the_flags_of_the_contract_exist() {
                 "--table",
                 "--key",
                 "--exclude",
+                "--sequences",
                 "--date",
                 "--from",
                 "--to",
@@ -69,7 +74,24 @@ fn the_flags_of_the_contract_exist() {
             ],
         ),
         (&["evaluate"], &["--run", "--anomalies", "--labels", "--json"]),
+        (
+            &["backtest"],
+            &[
+                "--events",
+                "--store",
+                "--from",
+                "--to",
+                "--retrain-every",
+                "--labels",
+                "--out",
+                "--config",
+                "--set",
+                "--seed",
+            ],
+        ),
         (&["explain"], &["<ANOMALY_KEY>", "--run"]),
+        (&["feedback", "add"], &["<ANOMALY_KEY>", "--store", "--verdict", "--reason", "--until"]),
+        (&["feedback", "list"], &["--store", "--json"]),
         (&["models", "list"], &["--models", "--name"]),
         (&["models", "show"], &["--models", "--name", "--version"]),
         (&["models", "verify"], &["--models", "--name", "--version"]),

@@ -57,11 +57,11 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Adds the sessions of a day.
-    pub fn add(&mut self, day: &DayTables) {
+    /// Adds the sessions of a day, but those of users whose day (by their row) was an `incident`.
+    pub fn add(&mut self, day: &DayTables, incident: impl Fn(usize) -> bool) {
         let Some(steps) = &day.steps else { return };
         let words: Vec<u32> = steps.words.iter().map(|(full, coarse)| self.word(full, coarse)).collect();
-        for (row, key) in day.session_keys.iter().enumerate() {
+        for (row, key) in day.session_keys.iter().enumerate().filter(|(_, key)| !incident(key.user as usize)) {
             self.met += 1;
             if !self.met.is_multiple_of(1 << self.thinned) {
                 continue;
@@ -412,7 +412,7 @@ mod tests {
         for i in 0..400_usize {
             let (user, of): (&str, &[&str]) = if i % 2 == 0 { ("job", &JOB) } else { ("ann", &READ) };
             let cut = of.len() - usize::from(i % 5 == 0);
-            corpus.add(&day(user, &[&of[..cut]]));
+            corpus.add(&day(user, &[&of[..cut]]), |_| false);
         }
         Order::fit(&corpus, &Sequence::default()).unwrap()
     }
@@ -447,13 +447,13 @@ mod tests {
     #[test]
     fn too_few_sessions_teach_nothing_and_many_are_thinned() {
         let mut corpus = Corpus::default();
-        (0..FEWEST - 1).for_each(|_| corpus.add(&day("ann", &[&READ])));
+        (0..FEWEST - 1).for_each(|_| corpus.add(&day("ann", &[&READ]), |_| false));
         assert!(Order::fit(&corpus, &Sequence::default()).is_none());
-        corpus.add(&day("ann", &[&READ, &READ]));
+        corpus.add(&day("ann", &[&READ, &READ]), |_| false);
         let before = corpus.sessions.len();
         corpus.thin();
         assert_eq!((corpus.sessions.len(), corpus.steps.len()), (before / 2, before / 2 * READ.len()));
-        corpus.add(&day("ann", &[&READ, &READ]));
+        corpus.add(&day("ann", &[&READ, &READ]), |_| false);
         assert_eq!(corpus.sessions.len(), before / 2 + 1, "and of later ones every other is kept");
     }
 
