@@ -239,6 +239,9 @@ options! {
     "calibration.nights" => settings.calibration.nights, "a whole number from 1 to 365",
         |v| (1..=365).contains(&v.settings.calibration.nights),
         "How many of the last training nights calibrate.";
+    "calibration.drift-nights" => settings.calibration.drift_nights, "a whole number from 0 to 365",
+        |v| v.settings.calibration.drift_nights <= 365,
+        "Past scored nights whose share of p-values up to 0.1 corrects those of the next night; 0 corrects nothing.";
     "calibration.tail-quantile" => settings.calibration.tail_quantile, "a number from 0.5 to 0.999",
         |v| (0.5..=0.999).contains(&v.settings.calibration.tail_quantile),
         "Quantile above which the tail is a generalised Pareto distribution.";

@@ -289,6 +289,8 @@ impl Default for Sequence {
 pub struct Calibration {
     /// How many of the last training nights calibrate.
     pub nights: u32,
+    /// Past scored nights whose p-values correct those of the next; 0: none.
+    pub drift_nights: u32,
     /// Quantile above which the tail is a generalised Pareto distribution.
     pub tail_quantile: f64,
     /// Fewest points for a stratum of its own.
@@ -297,7 +299,7 @@ pub struct Calibration {
 
 impl Default for Calibration {
     fn default() -> Self {
-        Self { nights: 28, tail_quantile: 0.96, min_stratum: 2_000 }
+        Self { nights: 28, drift_nights: 14, tail_quantile: 0.96, min_stratum: 2_000 }
     }
 }
 

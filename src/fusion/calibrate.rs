@@ -43,9 +43,18 @@ pub const RAW: TailPrior = TailPrior {
     scales: (0.7, f64::MAX),
     unseen: 1.0,
     margin: 0.0,
-    fewest: 200,
+    fewest: 100,
     relative: false,
 };
+
+impl TailPrior {
+    /// The same where a part of so many points is left out: whether there are enough is decided for all of them, or those left
+    /// out would be compared with a distribution of another kind than later nights are.
+    #[must_use]
+    pub fn without_some_of(self, points: usize) -> Self {
+        if points < self.fewest { self } else { Self { fewest: 1, ..self } }
+    }
+}
 
 /// Combined scores are −ln of a harmonic mean of calibrated p-values, whose tail is that of a p-value whatever the dependence
 /// (Wilson 2019): exponential with scale 1, and only the body has to be learned. A scale below 1 would promise more than
@@ -58,7 +67,7 @@ pub const COMBINED: TailPrior = TailPrior {
     scales: (0.5, f64::MAX),
     unseen: 0.0,
     margin: 0.0,
-    fewest: 200,
+    fewest: 100,
     relative: false,
 };
 
@@ -304,8 +313,17 @@ mod tests {
         let c = Calibrator::fit(vec![0.1; 30], 0.96, RAW);
         let claimed = (-5.0_f64).exp();
         assert!((claimed..claimed + 1.0 / 50.0).contains(&c.p(5.0)), "{}", c.p(5.0));
-        let odd = Calibrator::fit(vec![4.0; 100], 0.96, RAW);
+        let odd = Calibrator::fit(vec![4.0; 99], 0.96, RAW);
         assert!(odd.p(5.0) > 0.1);
+    }
+
+    #[test]
+    fn leaving_a_block_out_does_not_change_the_kind_of_calibration() {
+        let of = |n, prior| matches!(Calibrator::fit(exponential(n, 6), 0.96, prior), Calibrator::Empirical { .. });
+        for n in [60, 99, 100, 105, 3_000] {
+            assert_eq!(of(n, RAW), of(n * 9 / 10, RAW.without_some_of(n)), "{n}");
+        }
+        assert!(!of(0, RAW.without_some_of(3_000)), "where nothing is left there is nothing to compare with");
     }
 
     #[test]

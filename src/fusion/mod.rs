@@ -4,6 +4,7 @@ pub mod ablation;
 pub mod calibrate;
 pub mod combine;
 pub mod compound;
+pub mod drift;
 pub mod night;
 pub mod rank;
 pub mod sequences;

@@ -133,7 +133,7 @@ impl Crossed {
         let mut without = Vec::with_capacity(FOLDS);
         for fold in 0..FOLDS {
             let others = scores.iter().zip(folds).filter(|(_, f)| **f != fold).map(|(s, _)| *s).collect();
-            let calibrator = Calibrator::fit(others, tail_quantile, prior);
+            let calibrator = Calibrator::fit(others, tail_quantile, prior.without_some_of(scores.len()));
             for (i, score) in scores.iter().enumerate().filter(|(i, _)| folds[*i] == fold) {
                 p[i] = calibrator.p(*score);
                 z[i] = normal_score(calibrator.mid_p(*score));

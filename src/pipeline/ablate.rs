@@ -8,6 +8,7 @@ use crate::date::Date;
 use crate::explain::story::top_family;
 use crate::features::catalog::Family;
 use crate::fusion::ablation::Ablated;
+use crate::fusion::drift::moved;
 use crate::fusion::rank::{Candidate, Cases, Decision, rank};
 
 /// A night's ranking without one family.
@@ -48,6 +49,7 @@ impl Scorer<'_> {
         origin: &[(usize, usize)],
     ) -> Vec<Without> {
         let (calibration, settings) = (&self.calibration, &self.settings);
+        let factor = self.engine.drift.factor(date, settings.calibration.drift_nights);
         let rank_without = |(ablated, cases): &mut (Ablated, Cases)| {
             let again: Vec<Candidate> = candidates
                 .iter()
@@ -58,7 +60,7 @@ impl Scorer<'_> {
                     let class = calibration.class(subject.subject, silent, subject.activity);
                     let fused = ablated.apply(calibration, class, &c.org, &c.id, fused);
                     let family = top_family(&fused.families);
-                    Candidate { p: fused.p, statistic: fused.statistic, family, ..c.clone() }
+                    Candidate { p: moved(fused.p, factor), statistic: fused.statistic, family, ..c.clone() }
                 })
                 .collect();
             let decisions = rank(date, &again, cases, settings);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::anomaly::SubjectType;
 use crate::baseline::user::HABITS;
 use crate::features::catalog::Family;
+use crate::fusion::drift::Counted;
 
 /// One subject of a scored night, as kept for the nights after it. Numbers are IEEE bits: they must come back exactly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,7 @@ pub(super) struct KeptSubject {
 pub(super) struct KeptHeader {
     pub(super) chain: String,
     pub(super) subjects: usize,
+    pub(super) counted: Counted,
     pub(super) reported: Vec<(String, SubjectType, String, Family, u64)>,
 }
 

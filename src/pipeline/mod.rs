@@ -41,6 +41,7 @@ use crate::detectors::night::{RawNight, evaluate, shared_new_ips};
 use crate::detectors::sequence::night::Order;
 use crate::error::Result;
 use crate::feedback::Feedback;
+use crate::fusion::drift::Drift;
 use crate::fusion::rank::Cases;
 use crate::tables::{DayTables, Steps};
 
@@ -107,6 +108,8 @@ struct Engine {
     /// How each organisation's sessions usually go, where that was learned.
     orders: BTreeMap<String, Arc<Order>>,
     cases: Cases,
+    /// How much calmer scored nights have become since calibration.
+    drift: Drift,
     /// Extreme nights that wait to be learned: (date, organisation, user).
     postponed: BTreeSet<(Date, String, String)>,
     /// BLAKE3 chain over the partitions folded since the training end.

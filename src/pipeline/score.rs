@@ -22,6 +22,7 @@ use crate::evaluation::backtest::Scored;
 use crate::explain::story::top_family;
 use crate::features::catalog::Family;
 use crate::fusion::ablation::Ablated;
+use crate::fusion::drift::{Counted, moved};
 use crate::fusion::night::{Calibration, Fused, Past};
 use crate::fusion::rank::{Candidate, Cases, rank};
 use crate::models::Record;
@@ -249,20 +250,21 @@ impl<'a> Scorer<'a> {
             load_with_steps(self.days, date, &orgs)?
         };
         self.engine.learn_postponed(self.days, Some(date), &self.settings)?;
-        let (night, subjects) = if let Some((header, subjects)) = kept {
+        let (night, counted, subjects) = if let Some((header, subjects)) = kept {
             for (org, subject, id, family, p) in header.reported {
                 let key = (org, subject, id, family);
                 let p = f64::from_bits(p);
                 let least = self.engine.cases.get(&key).map_or(p, |(_, old)| old.min(p));
                 self.engine.cases.insert(key, (date, least));
             }
-            (None, subjects)
+            (None, header.counted, subjects)
         } else {
             let (night, header, subjects) = self.score(date, &tables, &chain, wanted)?;
             let text = write_kept(&header, &subjects);
             self.days.keep_night(&self.model_digest, date, &text)?;
-            (night, subjects)
+            (night, header.counted, subjects)
         };
+        self.engine.drift.remember(date, counted, self.settings.calibration.drift_nights);
         self.fold(date, &tables, &subjects);
         self.engine.chain = chain;
         self.next = date.plus(1);
@@ -292,7 +294,7 @@ impl<'a> Scorer<'a> {
         let raw = self.engine.evaluate(tables, &self.settings);
         let empty = OrgState::default();
         let shared = self.shared_new_ips(tables);
-        let scored: Vec<ScoredOrg> = tables
+        let mut scored: Vec<ScoredOrg> = tables
             .iter()
             .zip(raw)
             .map(|(day, raw)| {
@@ -309,13 +311,17 @@ impl<'a> Scorer<'a> {
                 ScoredOrg { raw, fused }
             })
             .collect();
+        let factor = self.engine.drift.factor(date, self.settings.calibration.drift_nights);
+        let mut counted = Counted::default();
         let mut candidates = Vec::new();
         let mut origin = Vec::new();
         let mut kept = Vec::new();
         let weekly = self.calibration.looks_at_weeks();
-        for (o, (day, s)) in tables.iter().zip(&scored).enumerate() {
+        for (o, (day, s)) in tables.iter().zip(&mut scored).enumerate() {
             let known = self.engine.orgs.get(&day.org_id).map_or(0, |s| s.days);
-            for (i, (subject, fused)) in s.raw.subjects.iter().zip(&s.fused).enumerate() {
+            for (i, (subject, fused)) in s.raw.subjects.iter().zip(&mut s.fused).enumerate() {
+                let as_calibrated = fused.p;
+                fused.p = moved(as_calibrated, factor);
                 let user_row = subject.row.filter(|_| subject.subject == SubjectType::UserDay);
                 kept.push(KeptSubject {
                     org: day.org_id.clone(),
@@ -344,6 +350,9 @@ impl<'a> Scorer<'a> {
                 let same = self.is_expected(day, &s.raw, subject, fused, &shared)?;
                 kept.last_mut().expect("pushed above").expected = same.by_verdict;
                 let expected = announced || same.by_verdict || same.by_values;
+                if !expected {
+                    counted.add(as_calibrated);
+                }
                 candidates.push(Candidate {
                     org: day.org_id.clone(),
                     subject: subject.subject,
@@ -364,7 +373,7 @@ impl<'a> Scorer<'a> {
             .filter(|(_, (last, _))| *last == date)
             .map(|((org, subject, id, family), (_, p))| (org.clone(), *subject, id.clone(), *family, p.to_bits()))
             .collect();
-        let header = KeptHeader { chain: chain.to_owned(), subjects: kept.len(), reported };
+        let header = KeptHeader { chain: chain.to_owned(), subjects: kept.len(), counted, reported };
         let without = if wanted { self.without(date, &scored, &candidates, &origin) } else { Vec::new() };
         let night = if wanted {
             let parts: Vec<Parts> =
