@@ -32,8 +32,11 @@ fn a_version_that_reports_less_loses_alerts_and_recall() {
     assert!(!lost.is_empty() && diff["gained"].as_array().unwrap().is_empty());
     assert_eq!((&diff["alerts"]["from"], &diff["alerts"]["to"]), (&lost.len().into(), &0.into()));
     assert_eq!(diff["alerts_in_both"], 0);
-    assert!(lost.iter().all(|c| c["place"]["from"] == c["place"]["to"] && c["place"]["to"]["rank"].is_u64()));
-    assert_eq!((&diff["agreement"]["rank_correlation"], &diff["agreement"]["same_top10"]), (&1.0.into(), &1.0.into()));
+    assert!(lost.iter().all(|c| c["place"]["to"]["rank"].is_u64()), "the other version ranks them too");
+    // Nearly, not wholly: what is reported waits to be learned, so that later nights are judged a little differently.
+    for alike in ["rank_correlation", "same_top10"] {
+        assert!(diff["agreement"][alike].as_f64().unwrap() > 0.9, "{alike}: {}", diff["agreement"]);
+    }
     let labelled = &diff["labels"];
     assert!(labelled["recall"]["from"]["recall_reported"].as_f64().unwrap() > 0.0, "{labelled}");
     assert_eq!(labelled["recall"]["to"]["recall_reported"], 0.0);
@@ -49,7 +52,8 @@ fn a_version_that_reports_less_loses_alerts_and_recall() {
     assert!(reported.iter().all(|a| lost.iter().any(|c| c["anomaly_key"] == a["anomaly_key"])));
 
     let back = json(&test.stdout(&args(["2", "1"], &store, &["--json"])));
-    assert_eq!((&back["gained"], back["lost"].as_array().unwrap().len()), (&diff["lost"], 0));
+    let keys = |list: &Value| list.as_array().unwrap().iter().map(|c| c["anomaly_key"].clone()).collect::<Vec<_>>();
+    assert_eq!((keys(&back["gained"]), back["lost"].as_array().unwrap().len()), (keys(&diff["lost"]), 0));
     let text = test.stdout(&args(["1", "2"], &store, &["--labels", &labels]));
     assert!(text.starts_with(&format!("nightly: version 1 -> version 2 on 13 nights, {NIGHT} to {LAST}\n")), "{text}");
     for part in ["attacks reported", "gained: none", "that version 1 alone reports", "attacks gained: none; lost: S"] {
