@@ -292,42 +292,7 @@ pub fn say(fact: &Fact) -> Said {
                 ),
             }
         }
-        Fact::Order { channel, ip, start_ms, end_ms, before, step, gap, p, usual, request_ids: _ } => {
-            let session = session(*start_ms, *end_ms, channel, ip);
-            let after = if before.is_empty() { String::new() } else { format!(" after {}", name(before)) };
-            let strange = match (step.is_empty(), before.is_empty()) {
-                (true, _) => format!("ended{after}"),
-                (false, true) => format!("began with {}", name(step)),
-                (false, false) => format!("went on with {}{}{after}", name(step), within(*gap)),
-            };
-            let usually = usual.as_ref().map(|(next, p)| {
-                let next = if next.is_empty() { "its end".to_owned() } else { name(next) };
-                (format!("{next} ({})", percent(*p)), next)
-            });
-            let instead = usually.as_ref().map_or(String::new(), |(said, _)| format!("; {said} usually follows there"));
-            Said {
-                feature: "order of calls".into(),
-                observed: if step.is_empty() { "end".to_owned() } else { name(step) },
-                expected: usually.map_or_else(String::new, |(_, next)| next),
-                low: 0.0,
-                high: 0.0,
-                sentence: format!("{session} {strange}, which is the case {} times{instead}.", one_in(*p)),
-            }
-        }
-        Fact::Stranger { channel, ip, start_ms, end_ms, calls, likelier } => Said {
-            feature: "steps of another".into(),
-            observed: format!("{}× likelier for others", number(*likelier)),
-            expected: "likelier for this user".into(),
-            low: 0.0,
-            high: 1.0,
-            sentence: format!(
-                "{} ({} calls) is made of steps that others take in this order and this user does not: on average {} times likelier \
-                 for them.",
-                session(*start_ms, *end_ms, channel, ip),
-                number(*calls),
-                number(*likelier)
-            ),
-        },
+        Fact::Order { .. } | Fact::Stranger { .. } => super::order::say(fact),
         Fact::SharedIp { ip, orgs, minutes } => Said {
             feature: "address in several organisations".into(),
             observed: format!("{} organisations", orgs.len()),
@@ -459,27 +424,6 @@ fn deviations(x: f64) -> String {
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
-}
-
-/// A session as the subject of a sentence.
-fn session(start_ms: i64, end_ms: i64, channel: &str, ip: &str) -> String {
-    format!("The session {}–{} UTC ({} from {})", clock(start_ms), clock(end_ms), name(channel), name(ip))
-}
-
-/// The time behind a step, by `features::gap_bucket`.
-fn within(gap: u8) -> &'static str {
-    match gap {
-        1..=3 => " within a second",
-        4 => " within ten seconds",
-        5 => " within two minutes",
-        6 => " within a quarter of an hour",
-        _ => "",
-    }
-}
-
-/// A probability as a rate.
-fn one_in(p: f64) -> String {
-    if p >= 0.5 { percent(p) } else { format!("one in {}", number((1.0 / p.max(1e-12)).round())) }
 }
 
 #[cfg(test)]
