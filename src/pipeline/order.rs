@@ -40,7 +40,7 @@ pub(super) fn write(
     }
 }
 
-/// Reads what [`write`] wrote of all organisations.
+/// Reads what [`write()`] wrote of all organisations.
 pub(super) fn read(arrays: &BTreeMap<&str, &[f64]>, records: &[Record]) -> Result<BTreeMap<String, Arc<Order>>> {
     let mut names: BTreeMap<&str, Vec<Named<'_>>> = BTreeMap::new();
     for r in records.iter().filter(|r| is_order(r) && r.section != ORG) {

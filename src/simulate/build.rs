@@ -257,14 +257,19 @@ impl Builder {
         }
     }
 
+    /// A name that nobody has yet; of people with the same one in a large organisation, the later have a number.
     fn person_name(&mut self) -> String {
-        loop {
+        const TRIES: usize = 100;
+        let taken = |world: &World, name: &str| world.cast.actors.iter().any(|a| a.user_name == name);
+        for _ in 0..TRIES {
             let (first, last) = (self.dice.pick(&FIRST), self.dice.pick(&LAST));
             let name = format!("{first}.{last}@{}", self.domain());
-            if !self.world.cast.actors.iter().any(|a| a.user_name == name) {
+            if !taken(&self.world, &name) {
                 return name;
             }
         }
+        let (first, last) = (self.dice.pick(&FIRST), self.dice.pick(&LAST));
+        format!("{first}.{last}{}@{}", self.world.cast.actors.len(), self.domain())
     }
 
     /// The phone app or the browser.

@@ -535,3 +535,20 @@ fn what_is_no_archive_is_refused() {
     assert_eq!(try_with(&empty, "S2"), Kind::NoData);
     assert!(!folder.path().join("out").exists());
 }
+
+#[test]
+fn an_organisation_may_have_more_people_than_there_are_names() {
+    let plan = build::Plan {
+        seed: Seed(5),
+        start: Options::default().start,
+        days: 14,
+        users: 4_000,
+        scale: 0.1,
+        offices: 3,
+        tail: 4,
+        side_orgs: 0,
+    };
+    let world = build::world(&plan);
+    let names: BTreeSet<&str> = world.cast.actors.iter().map(|a| a.user_name.as_str()).collect();
+    assert!(names.len() == world.cast.actors.len() && names.len() >= 4_000);
+}
