@@ -41,6 +41,11 @@ impl Usual {
         (0..HALF_HOURS).filter(|&h| self.active[h] >= MOSTLY)
     }
 
+    /// The half-hours in which it is no surprise that the user is active.
+    pub fn at_times(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..HALF_HOURS).filter(|&h| !self.hardly(h))
+    }
+
     /// Is the user hardly ever active then? The half-hours beside are looked at, too: clocks of offices move with the seasons.
     pub fn hardly(&self, half_hour: usize) -> bool {
         let near = [HALF_HOURS - 1, 0, 1].map(|step| self.active[(half_hour + step) % HALF_HOURS]);

@@ -282,8 +282,9 @@ fn guide() -> Markup {
                 "The score says how rare a subject this odd is on a normal night, measured on held-out nights. It is the \
                  same scale in every organisation and on every night, never stretched to the night's worst. A night is \
                  reported only as far as the false discovery rate and the nightly budget allow; the rest stays on the \
-                 watch list. \u{201c}Share\u{201d} is the part that a piece of evidence has in the verdict. Usual hours are half-hours \
-                 with calls on at least half of the user's active workdays, or weekend days; all times are UTC."
+                 watch list. \u{201c}Share\u{201d} is the part that a piece of evidence has in the verdict. A user is usually active in half-hours with \
+                 calls on at least half of such days (workdays or weekends with calls), at times in those with one day in ten; \
+                 all times are UTC."
             }
             table.compact.steps {
                 (head(&[(NUMBER, "Score"), (TEXT, "Severity"), (TEXT, "Seen on a normal night")]))

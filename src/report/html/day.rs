@@ -11,7 +11,7 @@ use super::super::escape::clip;
 use super::super::words::{self, count, thousands};
 use super::longest;
 use crate::anomaly::Anomaly;
-use crate::anomaly::picture::{HALF_HOURS, Picture, Usual};
+use crate::anomaly::picture::{HALF_HOURS, Picture};
 use crate::explain::words::half_hours;
 
 /// Left and right of the plots, for the marks at their edges.
@@ -58,7 +58,10 @@ pub(super) fn strip(a: &Anomaly) -> Markup {
         svg.strip role="img" aria-label=(said_of_hours(picture, a.date.is_weekend())) width="144" height="20" viewBox="0 0 144 20" {
             line.axis x1="0" y1="14.5" x2="144" y2="14.5" {}
             path.bars d=(bars) {}
-            @if let Some(usual) = &picture.usual { path.usual d=(stripe(usual, 0.0, WIDTH, 16.5, 3.0)) {} }
+            @if let Some(usual) = &picture.usual {
+                path.usual d=(stripe(usual.mostly(), 0.0, WIDTH, 16.5, 3.0)) {}
+                path.usual d=(stripe(usual.at_times(), 0.0, WIDTH, 17.5, 1.0)) {}
+            }
         }
     }
 }
@@ -73,11 +76,10 @@ fn bar(path: &mut String, left: f64, foot: f64, width: f64, height: f64) {
         .expect("text grows");
 }
 
-/// The usual half-hours as a broken stripe.
-fn stripe(usual: &Usual, left: f64, bin: f64, top: f64, height: f64) -> String {
+/// Half-hours as a broken stripe.
+fn stripe(half_hours: impl Iterator<Item = usize>, left: f64, bin: f64, top: f64, height: f64) -> String {
     let mut path = String::new();
-    let mostly: Vec<usize> = usual.mostly().collect();
-    for run in mostly.chunk_by(|a, b| a + 1 == *b) {
+    for run in half_hours.collect::<Vec<_>>().chunk_by(|a, b| a + 1 == *b) {
         bar(&mut path, left + bin * run[0] as f64, top + height, bin * run.len() as f64, height);
     }
     path
@@ -108,8 +110,8 @@ fn hours(p: &Picture, label: &str) -> Markup {
     html! {
         svg role="img" aria-label=(label) width="588" height="124" viewBox="0 0 588 124" {
             @if let Some(usual) = &p.usual {
-                path.shade d=(stripe(usual, MARGIN, BIN, TOP, BOTTOM - TOP)) {}
-                path.usual d=(stripe(usual, MARGIN, BIN, BOTTOM + 2.0, 4.0)) {}
+                path.shade d=(stripe(usual.at_times(), MARGIN, BIN, TOP, BOTTOM - TOP)) {}
+                path.usual d=(stripe(usual.mostly(), MARGIN, BIN, BOTTOM + 2.0, 5.0)) {}
             }
             line.axis x1="6" y1=(TOP) x2=(right) y2=(TOP) {}
             line.axis x1="6" y1=(BOTTOM + 0.5) x2=(right) y2=(BOTTOM + 0.5) {}
@@ -129,7 +131,8 @@ fn hours(p: &Picture, label: &str) -> Markup {
             @if !bars.is_empty() { (key("bars", "calls")) }
             @if !odd.is_empty() { (key("odd", "calls when there are hardly ever any")) }
             @if !failed.is_empty() { (key("failed", "failed, at the foot")) }
-            @if p.usual.as_ref().is_some_and(|u| u.mostly().next().is_some()) { (key("usual", "usual hours")) }
+            @if p.usual.as_ref().is_some_and(|u| u.mostly().next().is_some()) { (key("usual", "usually active")) }
+            @if p.usual.as_ref().is_some_and(|u| u.at_times().next().is_some()) { (key("band", "at times")) }
             @if usual_most > 0.0 { (key("level", "usual calls")) }
         }
     }
@@ -157,11 +160,15 @@ fn said_of_hours(p: &Picture, weekend: bool) -> String {
     let days = if weekend { "weekends" } else { "workdays" };
     match &p.usual {
         None => write!(out, "; seen on too few {days} to have usual hours."),
-        Some(usual) => match usual.mostly().collect::<Vec<_>>() {
-            mostly if mostly.is_empty() => write!(out, "; no half-hour is usual on {days}."),
-            mostly if mostly.len() == HALF_HOURS => write!(out, "; usually all day on {days}."),
-            mostly => write!(out, "; usually {} on {days}.", list(mostly)),
-        },
+        Some(usual) => {
+            let (mostly, at_times): (Vec<_>, Vec<_>) = (usual.mostly().collect(), usual.at_times().collect());
+            match (mostly.len(), at_times.len()) {
+                (0, 0) => write!(out, "; no half-hour is usual on {days}."),
+                (0, _) => write!(out, "; at times {} on {days}.", list(at_times)),
+                (HALF_HOURS, _) => write!(out, "; usually all day on {days}."),
+                _ => write!(out, "; usually {} on {days}.", list(mostly)),
+            }
+        }
     }
     .expect("text grows");
     out
@@ -200,7 +207,7 @@ fn days(p: &Picture, today: u64, label: &str) -> Markup {
     }
 }
 
-/// `4,812 calls, above the 1,000–1,090 of most (5–95 %) of the 30 active days before.`
+/// `4,812 calls, above the usual: nine in ten of the 30 active days before had 1,000–1,090.`
 fn said_of_days(p: &Picture, today: u64) -> String {
     let before = count(p.past.len() as u64, "active day");
     let today_said = count(today, "call");
@@ -212,11 +219,8 @@ fn said_of_days(p: &Picture, today: u64) -> String {
         n if n < low => "below",
         _ => "within",
     };
-    format!(
-        "{today_said}, {place} the {}–{} of most (5–95\u{a0}%) of the {before} before.",
-        thousands(low),
-        thousands(high)
-    )
+    let (low, high) = (thousands(low), thousands(high));
+    format!("{today_said}, {place} the usual: nine in ten of the {before} before had {low}–{high}.")
 }
 
 #[cfg(test)]
@@ -233,9 +237,14 @@ mod tests {
         );
         assert_eq!(
             said_of_days(&p, 4_812),
-            "4,812 calls, above the 1,000–1,090 of most (5–95\u{a0}%) of the 30 active days before."
+            "4,812 calls, above the usual: nine in ten of the 30 active days before had 1,000–1,090."
         );
         assert!(said_of_days(&p, 1_090).contains("within") && said_of_days(&p, 999).contains("below"));
+        p.usual.as_mut().unwrap().active = std::array::from_fn(|h| if h == 20 { 0.2 } else { 0.0 });
+        assert!(
+            said_of_hours(&p, false).ends_with("; at times 09:30–11:00 on workdays."),
+            "the half-hours beside count"
+        );
         (p.calls, p.usual, p.range) = ([0; HALF_HOURS], None, None);
         assert_eq!(said_of_hours(&p, true), "No calls all day; seen on too few weekends to have usual hours.");
         assert_eq!(said_of_days(&p, 0), "0 calls; 30 active days before are too few for a usual range.");
@@ -248,7 +257,8 @@ mod tests {
         let svg = hours(&p, "").into_string();
         assert!(svg.contains("path class=\"bars\" d=\"M247.5 98v-2h9v2zM355.5 98v-80h9v80z"), "{svg}");
         assert!(svg.contains("path class=\"failed\" d=\"M357 98v-2h6v2z\""), "failed calls stand at the foot: {svg}");
-        assert!(svg.contains("path class=\"shade\" d=\"M198 98v-80h216v80z\""), "08:00 to 17:00: {svg}");
+        assert!(svg.contains("path class=\"usual\" d=\"M198 105v-5h216v5z\""), "08:00 to 17:00: {svg}");
+        assert!(svg.contains("path class=\"shade\" d=\"M186 98v-80h240v80z\""), "and half an hour around: {svg}");
         assert!(svg.contains("path class=\"odd\" d=\"\""), "14:30 is a usual half-hour: {svg}");
     }
 
