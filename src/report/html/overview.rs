@@ -12,6 +12,8 @@ use crate::date::Date;
 
 /// Up to so many nights have room for a number above each bar.
 const NUMBERED: usize = 45;
+/// Width that the bars of more nights share.
+const PAGE: usize = 900;
 
 /// Nights by date, the latest first; `anomalies` are those of the run.
 pub(super) fn overview(run: &RunInfo, nights: &[(Date, Vec<&NightSummary>)], anomalies: &[Anomaly]) -> Markup {
@@ -58,7 +60,8 @@ fn strip(run: &RunInfo, nights: &[(Date, Vec<&NightSummary>)], alerts: &[&Anomal
     let mut dates: Vec<Date> = nights.iter().map(|n| n.0).chain(run.missing_dates.iter().copied()).collect();
     dates.sort_unstable();
     dates.dedup();
-    let step = if dates.len() <= NUMBERED { 20 } else { 6 };
+    let step = if dates.len() <= NUMBERED { 20 } else { (PAGE / dates.len()).clamp(2, 20) };
+    let ring = if step < 6 { "0.6" } else { "2" };
     let width = step * dates.len();
     let most = nights.iter().map(|n| reported(&n.1)).max().unwrap_or(0).max(3) as f64;
     let one = |n: usize| format!("{:.1}", HEIGHT * n as f64 / most);
@@ -88,7 +91,7 @@ fn strip(run: &RunInfo, nights: &[(Date, Vec<&NightSummary>)], alerts: &[&Anomal
                     } @else if of_night.is_empty() && held {
                         path.cross d={ "M" (middle - 3) " 79h6" } {}
                     } @else if of_night.is_empty() {
-                        circle.ring cx=(middle) cy="79" r="2" {}
+                        circle.ring cx=(middle) cy="79" r=(ring) {}
                     } @else {
                         @let severities = [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Info];
                         @let upto = |k: usize| of_night.iter().filter(|a| severities[..k].contains(&a.severity)).count();
@@ -99,7 +102,7 @@ fn strip(run: &RunInfo, nights: &[(Date, Vec<&NightSummary>)], alerts: &[&Anomal
                                     height=(one(upto(k + 1) - upto(k))) {}
                             }
                         }
-                        @if step == 20 {
+                        @if dates.len() <= NUMBERED {
                             text.count x=(middle) text-anchor="middle"
                                 y=(format!("{:.1}", FOOT - 5.0 - HEIGHT * of_night.len() as f64 / most)) { (of_night.len()) }
                         }
