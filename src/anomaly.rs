@@ -1,6 +1,8 @@
 //! The product: one ranked anomaly, and what one run says of itself. Everything that prints, writes or evaluates
 //! works on these types; the columns are a contract (`docs/contracts.md`).
 
+pub mod picture;
+
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -221,6 +223,9 @@ pub struct Anomaly {
     pub model_digest: String,
     /// Version of the engine.
     pub engine_version: String,
+    /// What the page draws of a user's day; in no data file, so that an anomaly read from one has none.
+    #[serde(skip)]
+    pub picture: Option<Box<picture::Picture>>,
 }
 
 /// Lower-case hex SHA-256 over the length-prefixed (u64, little-endian) UTF-8 of organisation, subject type, subject

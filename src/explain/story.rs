@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::picture::{picture, usual_calls};
 use super::sentence::{Said, say};
 use super::words::{brief, kind, list, name, number, percent};
 use crate::anomaly::{Anomaly, Category, Evidence, Severity, Status, SubjectType, anomaly_key};
@@ -343,6 +344,7 @@ pub fn tell(told: &Told<'_>) -> Anomaly {
         model_version: 0,
         model_digest: String::new(),
         engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+        picture: picture(told).map(Box::new),
     }
 }
 
@@ -460,11 +462,7 @@ fn story(told: &Told<'_>, who: &str, evidence: &[(Evidence, Fact)], calls: u64, 
         format!("On {} {who} made {} {noun}.", told.day.date, number(calls as f64))
     };
     if let (SubjectType::UserDay, Some(user)) = (told.subject.subject, told.state.users.get(&told.subject.id)) {
-        if user.past.len() >= 5 {
-            let mut past: Vec<f64> = user.past.iter().map(|p| p.calls).collect();
-            past.sort_unstable_by(f64::total_cmp);
-            let at = |q: f64| past[((past.len() - 1) as f64 * q).round() as usize];
-            let (low, high) = (at(0.05), at(0.95));
+        if let Some((low, high)) = usual_calls(user) {
             let c = calls as f64;
             let volume = if c > 1.2 * high {
                 "above"

@@ -273,6 +273,22 @@ fn a_repeat_is_ongoing_and_no_new_alert() {
 }
 
 #[test]
+fn a_picture_adds_up_to_what_the_story_counts() {
+    let night = &run(&memory(Odd::Hours, 40, 41), &[40])[0];
+    let pictures: Vec<_> = night.anomalies.iter().filter_map(|a| Some((a, a.picture.as_ref()?))).collect();
+    assert_eq!(pictures.len(), night.anomalies.iter().filter(|a| a.subject_type == SubjectType::UserDay).count());
+    for (a, p) in &pictures {
+        let sums = (p.calls.iter().sum::<u64>(), p.errors.iter().sum::<u64>());
+        assert_eq!(sums, (a.event_count, a.error_count), "{}", a.subject_id);
+        assert!(p.past.iter().all(|(date, _)| *date < a.date));
+    }
+    let (_, moved) = pictures.iter().find(|(a, _)| a.subject_id == "user03").unwrap();
+    let usual = moved.usual.as_ref().unwrap();
+    assert!((0..48).filter(|h| moved.calls[*h] > 0).all(|h| usual.hardly(h)), "calls at 21:00");
+    assert!((16..32).all(|h| !usual.hardly(h)), "always at 08:00 to 16:00");
+}
+
+#[test]
 fn a_night_does_not_depend_on_later_days_on_kept_nights_or_on_threads() {
     let alone = run(&memory(Odd::Country, 36, 38), &[37]);
     let with_later = memory(Odd::Country, 36, DAYS);

@@ -4,22 +4,26 @@
 //! digest, so that even a hole in the escaping could load or run nothing. Text goes through [`clip`] (hidden
 //! characters spelled out, floods cut) and then through maud, which escapes HTML.
 
+mod card;
+mod day;
 pub(crate) mod document;
+mod overview;
 mod range_bar;
 
 use maud::{Markup, html};
 
-use document::{BAR, NUMBER, TEXT, document, head};
+use card::{anchor, badge, card};
+use document::{NUMBER, TEXT, document, head};
 
 use super::escape::clip;
 use super::words;
-use crate::anomaly::{Anomaly, Evidence, NightSummary, RunInfo, Status};
-use crate::date::{Date, MS_PER_DAY, format_ms};
+use crate::anomaly::{Anomaly, NightSummary, RunInfo, Status};
+use crate::date::Date;
 
 /// Rows of the watch list that the page shows; all are in the data files.
 const WATCH_ROWS: usize = 20;
-/// Addresses and countries that a card shows.
-const LIST_ITEMS: usize = 8;
+/// Up to this rank, a row of the watch list has a picture of the day.
+const PICTURED: u32 = 10;
 
 /// Longest text of each kind on the page, in characters.
 mod longest {
@@ -47,7 +51,7 @@ pub fn page(run: &RunInfo, anomalies: &[Anomaly]) -> String {
             }
         }
         main id="nights" {
-            @if nights.len() > 1 { (index(&nights, anomalies)) }
+            @if nights.len() > 1 { (overview::overview(run, &nights, anomalies)) }
             @for (date, summaries) in &nights { (night(*date, summaries, anomalies)) }
             @if nights.is_empty() { p.calm { "Nothing was scored." } }
         }
@@ -83,33 +87,6 @@ fn weekday(date: Date) -> &'static str {
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"][date.weekday()]
 }
 
-/// The nights of a range at a glance.
-fn index(nights: &[(Date, Vec<&NightSummary>)], anomalies: &[Anomaly]) -> Markup {
-    html! {
-        nav aria-label="Nights" {
-            table.compact {
-                (head(&[(TEXT, "Night"), (NUMBER, "Calls"), (NUMBER, "Subjects"), (NUMBER, "Reported"), (TEXT, "Oddest")]))
-                tbody {
-                    @for (date, summaries) in nights {
-                        tr {
-                            td { a href={ "#night-" (date) } { (date) } " " span.quiet { (&weekday(*date)[..3]) } }
-                            td.number { (words::thousands(summaries.iter().map(|s| s.events).sum())) }
-                            td.number { (words::thousands(subjects(summaries))) }
-                            td.number { (words::thousands(reported(summaries))) }
-                            td {
-                                @match anomalies.iter().find(|a| a.date == *date && a.reported) {
-                                    Some(a) => { (badge(a)) " " bdi { (clip(&a.title, longest::TITLE)) } },
-                                    None => span.quiet { "calm" },
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
 fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly]) -> Markup {
     let mut rows: Vec<&Anomaly> = anomalies.iter().filter(|a| a.date == date).collect();
     rows.sort_by_key(|a| a.rank);
@@ -140,6 +117,7 @@ fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly]) -> Mark
             @for note in summaries.iter().flat_map(|s| &s.notes) {
                 p.note { (clip(note, longest::SENTENCE)) }
             }
+            @if alerts.len() > 1 { (ranking(&alerts)) }
             @for anomaly in &alerts { (card(anomaly)) }
             (watch_list(&watch))
         }
@@ -164,99 +142,14 @@ fn organisations(summaries: &[&NightSummary]) -> Markup {
     }
 }
 
-fn badge(a: &Anomaly) -> Markup {
-    html! { span class={ "badge " (a.severity.name()) } { (a.severity.name()) } }
-}
-
-/// `14:32–15:32 UTC`, or the whole day.
-fn window(a: &Anomaly) -> String {
-    let clock = |ms: i64| format_ms(ms).get(11..16).unwrap_or("?").to_owned();
-    let day = a.date.start_ms();
-    match (a.window_start, a.window_end) {
-        (start, end) if start <= day && end >= day + MS_PER_DAY - 1_000 => "all day".to_owned(),
-        (start, end) if clock(start) == clock(end) => format!("{} UTC", clock(start)),
-        (start, end) => format!("{}–{} UTC", clock(start), clock(end)),
-    }
-}
-
-/// One reported anomaly.
-fn card(a: &Anomaly) -> Markup {
+/// The alerts of a night in one look.
+fn ranking(alerts: &[&Anomaly]) -> Markup {
     html! {
-        article class={ "card " (a.severity.name()) } id={ "a-" (a.anomaly_key.get(..12).unwrap_or(&a.anomaly_key)) } {
-            div.top {
-                div.score title={ (words::one_in(a.p_value)) " subject-nights" } {
-                    span.value { (words::score(a.score)) }
-                    span.unit { "of 100" }
-                }
-                div.what {
-                    p.tags {
-                        span.rank { "#" (a.rank) }
-                        (badge(a))
-                        span.tag { (a.category.name()) }
-                        span.tag { (a.subject_type.name()) }
-                        @if a.status == Status::Ongoing { span.tag.ongoing { "ongoing" } }
-                    }
-                    h3 { bdi { (clip(&a.title, longest::TITLE)) } }
-                    p.who {
-                        bdi { (clip(words::subject(a), longest::NAME)) }
-                        @if let Some(id) = a.user_id.as_deref().filter(|id| *id != words::subject(a)) {
-                            " " code { (clip(id, longest::NAME)) }
-                        }
-                        " · " (window(a))
-                        " · " (words::count(a.event_count, "call"))
-                        @if a.error_count > 0 { ", " (words::count(a.error_count, "error")) }
-                        " · odds " (words::one_in(a.p_value))
-                    }
-                }
-            }
-            p.story { (clip(&a.story, longest::STORY)) }
-            @if !a.evidence.is_empty() { (evidence_table(&a.evidence)) }
-            details {
-                summary { "Where to look" }
-                dl {
-                    @if !a.request_ids.is_empty() { dt { "Request ids" } dd { (codes(&a.request_ids, usize::MAX)) } }
-                    @if !a.source_ips.is_empty() { dt { "Addresses" } dd { (codes(&a.source_ips, LIST_ITEMS)) } }
-                    @if !a.countries.is_empty() { dt { "Countries" } dd { (codes(&a.countries, LIST_ITEMS)) } }
-                    @if let Some(app) = a.app_name.as_deref().or(a.app_id.as_deref()) {
-                        dt { "App" } dd { bdi { (clip(app, longest::NAME)) } }
-                    }
-                    dt { "Organisation" } dd { code { (clip(&a.org_id, longest::NAME)) } }
-                    @if a.user_ids.len() > 1 {
-                        dt { "Users" } dd { (codes(&a.user_ids, LIST_ITEMS)) }
-                    }
-                    dt { "Window" } dd { (format_ms(a.window_start)) " to " (format_ms(a.window_end)) }
-                    dt { "Key" } dd { code.key { (clip(&a.anomaly_key, longest::NAME)) } }
-                }
-            }
-        }
-    }
-}
-
-/// Values as code, the first `max` of them.
-fn codes(values: &[String], max: usize) -> Markup {
-    html! {
-        @for value in values.iter().take(max) { code { (clip(value, longest::NAME)) } " " }
-        @if values.len() > max { span.quiet { "and " (words::thousands((values.len() - max) as u64)) " more" } }
-    }
-}
-
-fn evidence_table(evidence: &[Evidence]) -> Markup {
-    html! {
-        table.evidence {
-            (head(&[(TEXT, "Evidence"), (TEXT, "Observed"), (TEXT, "Usual"), (BAR, "Range"), (NUMBER, "Share")]))
-            tbody {
-                @for e in evidence {
-                    tr {
-                        td {
-                            span.sentence { (clip(&e.sentence, longest::SENTENCE)) }
-                            span.source { (e.family.name()) " · " (clip(&e.feature, longest::NAME)) " · "
-                                (words::one_in(e.p_value)) }
-                        }
-                        td { bdi { (clip(&e.observed, longest::TITLE)) } }
-                        td { bdi { (clip(&e.expected, longest::TITLE)) } }
-                        td.bar { (range_bar::render(e)) }
-                        td.number { (words::percent(e.contribution)) }
-                    }
+        ol.ranking {
+            @for a in alerts {
+                li value=(a.rank) {
+                    (badge(a)) " " span.points { (words::score(a.score)) } " "
+                    a href={ "#" (anchor(a)) } { bdi { (clip(&a.title, longest::TITLE)) } }
                 }
             }
         }
@@ -271,15 +164,15 @@ fn watch_list(rows: &[&Anomaly]) -> Markup {
         details.watch {
             summary { "Watch list: " (words::count(rows.len() as u64, "subject")) " ranked but not reported" }
             table.compact {
-                (head(&[(NUMBER, "Rank"), (NUMBER, "Score"), (TEXT, "Subject"), (TEXT, "What is oddest"), (NUMBER, "Odds")]))
+                (head(&[(NUMBER, "Rank"), (NUMBER, "Score"), (TEXT, "Subject and what is oddest"), (NUMBER, "Odds"), (TEXT, "Calls, 0 to 24 UTC")]))
                 tbody {
                     @for a in rows.iter().take(WATCH_ROWS) {
                         tr {
                             td.number { (a.rank) }
                             td.number { (words::score(a.score)) }
-                            td { bdi { (clip(words::subject(a), 40)) } }
-                            td { bdi { (clip(&a.title, 120)) } }
+                            td { bdi { (clip(&a.title, 160)) } }
                             td.number { (words::one_in(a.p_value)) }
+                            td { @if a.rank <= PICTURED { (day::strip(a)) } }
                         }
                     }
                 }
@@ -389,7 +282,9 @@ fn guide() -> Markup {
                 "The score says how rare a subject this odd is on a normal night, measured on held-out nights. It is the \
                  same scale in every organisation and on every night, never stretched to the night's worst. A night is \
                  reported only as far as the false discovery rate and the nightly budget allow; the rest stays on the \
-                 watch list. \u{201c}Share\u{201d} is the part that a piece of evidence has in the verdict."
+                 watch list. \u{201c}Share\u{201d} is the part that a piece of evidence has in the verdict. A user is usually active in half-hours with \
+                 calls on at least half of such days (workdays or weekends with calls), at times in those with one day in ten; \
+                 all times are UTC."
             }
             table.compact.steps {
                 (head(&[(NUMBER, "Score"), (TEXT, "Severity"), (TEXT, "Seen on a normal night")]))

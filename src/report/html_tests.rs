@@ -1,4 +1,5 @@
 use super::super::sample;
+use super::card::window;
 use super::document::{STYLE, digest};
 use super::*;
 
@@ -106,4 +107,91 @@ fn what_was_not_seen_is_told() {
     ] {
         assert!(page.contains(part), "{part}");
     }
+}
+
+fn pictured(mut a: Anomaly) -> Anomaly {
+    a.picture = Some(Box::new(sample::picture()));
+    a
+}
+
+#[test]
+fn names_in_pictures_are_text() {
+    let page = page(&sample::run(), &[pictured(sample::hostile(1)), pictured(sample::hostile(5))]);
+    assert!(page.contains("aria-label=\"Calls per half-hour of =&lt;script&gt;alert(1)&lt;/script&gt;\\u{202e}"));
+    assert!(!page.to_ascii_lowercase().contains("<script"));
+    for forbidden in ["url(", " style=", "\u{202e}", "\u{1b}"] {
+        assert!(!page.contains(forbidden), "{forbidden:?}");
+    }
+}
+
+#[test]
+fn a_day_without_numbers_has_no_picture() {
+    let page = page(&sample::run(), &[sample::anomaly(1), sample::anomaly(5)]);
+    assert!(page.contains("First calls ever from Germany") && !page.contains("<figure"));
+}
+
+#[test]
+fn request_ids_can_be_copied_line_by_line() {
+    let page = page(&sample::run(), &[sample::anomaly(1)]);
+    assert!(page.contains("<summary>2 request ids</summary>"));
+    assert!(page.contains(">TID:4711\nTID:4712\n</pre>"));
+}
+
+#[test]
+fn a_month_of_long_lists_stays_a_page() {
+    let (mut run, mut rows) = (sample::run(), Vec::new());
+    run.nights.clear();
+    for night in 0..30 {
+        let date = sample::date().plus(night);
+        run.nights.push(NightSummary { date, ..sample::summary() });
+        for rank in 1..=100 {
+            let mut a = pictured(sample::anomaly(rank));
+            let picture = a.picture.as_mut().unwrap();
+            // The longest paths: every half-hour by itself, with errors.
+            picture.calls = std::array::from_fn(|h| 1_000 + 37 * h as u64 % 411);
+            picture.errors = std::array::from_fn(|h| 100 + 31 * h as u64 % 97);
+            picture.usual.as_mut().unwrap().active = std::array::from_fn(|h| (h % 2) as f64);
+            picture.past = (0..45).map(|n| (date.plus(n - 45), 12_345 + 77 * n as u64)).collect();
+            a.date = date;
+            rows.push(a);
+        }
+    }
+    let one = page(&run, &rows[..1]).len() - page(&run, &[Anomaly { picture: None, ..rows[0].clone() }]).len();
+    assert!(one < 7_000, "{one} bytes of pictures");
+    let whole = page(&run, &rows);
+    assert!(whole.len() < 2_000_000, "{}", whole.len());
+    assert_eq!(whole.matches("<figure class=\"hours\"").count(), 90, "every alert");
+    assert_eq!(whole.matches("class=\"strip\"").count(), 210, "and the rest of the first ten of a night");
+}
+
+#[test]
+fn silent_nights_and_missing_dates_are_seen_in_the_overview() {
+    let mut run = sample::run();
+    for (n, announced) in [(1, 0), (3, 2)] {
+        let date = sample::date().plus(n);
+        run.nights.push(NightSummary { date, reported: 0, announced, ..sample::summary() });
+    }
+    run.missing_dates = vec![sample::date().plus(2)];
+    let rows: Vec<_> = (1..=3).map(sample::anomaly).collect();
+    let page = page(&run, &rows);
+    assert!(page.contains("3 alerts on 1 of 3 nights, nothing reported on the other 2</h2>"));
+    for said in [
+        "Tuesday 2026-04-21: 3 alerts",
+        "Wednesday 2026-04-22: nothing reported</title>",
+        "Thursday 2026-04-23: no data",
+        "Friday 2026-04-24: nothing reported, something held back",
+    ] {
+        assert!(page.contains(said), "{said}");
+    }
+    assert_eq!(page.matches("circle class=\"ring\"").count(), 1, "what was held back is not calm");
+}
+
+#[test]
+fn the_strongest_evidence_is_open_and_the_rest_is_folded() {
+    let mut a = sample::anomaly(1);
+    a.evidence = vec![sample::evidence(crate::features::catalog::Family::Count); 7];
+    let page = page(&sample::run(), &[a]);
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(page[..at("2 more of the evidence")].matches("span class=\"sentence\"").count(), 5);
+    assert_eq!(page.matches("span class=\"sentence\"").count(), 7);
 }

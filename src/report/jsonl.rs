@@ -54,6 +54,13 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_is_in_no_file() {
+        let plain = sample::anomaly(1);
+        let pictured = Anomaly { picture: Some(Box::new(sample::picture())), ..plain.clone() };
+        assert_eq!(write(&[pictured]).unwrap(), write(&[plain]).unwrap());
+    }
+
+    #[test]
     fn errors_tell_the_line_and_never_the_contents() {
         let mut bytes = write(&[sample::anomaly(1)]).unwrap();
         bytes.extend_from_slice(b"\n{\"date\": \"secret\"}\n");

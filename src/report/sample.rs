@@ -1,5 +1,6 @@
 //! Rows for the tests of every form: one ordinary, one hostile.
 
+use crate::anomaly::picture::{HALF_HOURS, Picture, Usual};
 use crate::anomaly::{
     Anomaly, Category, Coverage, Evidence, Gate, GateKind, NightSummary, RunInfo, Severity, Status, SubjectType,
     anomaly_key,
@@ -96,6 +97,21 @@ pub(crate) fn anomaly(rank: u32) -> Anomaly {
         model_version: 3,
         model_digest: "5f".repeat(32),
         engine_version: "0.1.0".into(),
+        picture: None,
+    }
+}
+
+/// A day of calls at 14:30 after 30 workdays of office hours.
+pub(crate) fn picture() -> Picture {
+    let (mut calls, mut errors) = ([0; HALF_HOURS], [0; HALF_HOURS]);
+    (calls[29], calls[30], errors[29]) = (4_000, 812, 12);
+    let office = std::array::from_fn(|h| if (16..34).contains(&h) { 0.9 } else { 0.0 });
+    Picture {
+        calls,
+        errors,
+        usual: Some(Usual { active: office, calls: office.map(|share| 70.0 * share) }),
+        past: (0..30).map(|n| (date().plus(n - 31), 1_000 + 15 * (n as u64 % 7))).collect(),
+        range: Some((1_000, 1_090)),
     }
 }
 
