@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What the sequence family reaches on ADFA-LD, and how fast it is.
 
-    benches/sequences.py BINARY DATA [--out benches/sequences.md]
+    benches/sequences.py BINARY DATA [--lstm] [--out benches/sequences.md]
 
 DATA is a `sequences.tsv[.gz]` with the columns split (train, validation, attack), trace_id and syscalls: ADFA-LD (Creech & Hu 2013)
-in its official split. The family learns `train` and scores the others with default settings. Ties are broken at random, with a fixed
+in its official split. The family learns `train` and scores the others with default settings; with --lstm another model has the LSTM
+autoencoder too, and what its model card says of it is quoted. Ties are broken at random, with a fixed
 seed. The speed is that of 100,000 made-up sequences of 32 tokens. Needs numpy and polars.
 """
 import argparse
@@ -15,6 +16,9 @@ import time
 
 import numpy as np
 import polars as pl
+
+
+LSTM = "sequence.lstm-autoencoder=true"
 
 
 def metrics(is_attack, score, seed=0):
@@ -40,6 +44,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary")
     parser.add_argument("data")
+    parser.add_argument("--lstm", action="store_true")
     parser.add_argument("--out")
     args = parser.parse_args()
     lines = ["# The sequence family on ADFA-LD", "", "Made by `benches/sequences.py BINARY DATA`.", ""]
@@ -58,6 +63,17 @@ def main():
         for column in [c for c in scores.columns if c not in ("sequence_id", "entity", "p_value")]:
             found = metrics(is_attack, scores[column].to_numpy())
             lines.append(f"| `{column}` | " + " | ".join(f"{x:.3f}" for x in found) + " |")
+        if args.lstm:
+            model[-1] = "lstm"
+            lstm = run(args.binary, "train", "--sequences", folder / "train.parquet", *model, "--set", LSTM)
+            run(args.binary, "score", "--sequences", folder / "test.parquet", "--out", folder / "run-lstm", *model)
+            scores = pl.read_parquet(folder / "run-lstm/scores.parquet")
+            for column, name in [("lstm_autoencoder", "`lstm_autoencoder`"), ("score", "`score` of a model that has it")]:
+                found = metrics(is_attack, scores[column].to_numpy())
+                lines.append(f"| {name} | " + " | ".join(f"{x:.3f}" for x in found) + " |")
+            card = (folder / "models/lstm/versions/000001/card.md").read_text().splitlines()
+            said = next(line for line in card if "LSTM" in line).strip("| ").split(" | ")
+            lines += ["", f"Training with the autoencoder took {lstm:.1f} s. Its model card: {': '.join(said)}."]
         rng = np.random.default_rng(1)
         walks = (rng.integers(0, 4, (100_000, 32)).cumsum(axis=1) + rng.integers(0, 50, (100_000, 1))) % 200
         made = pl.DataFrame({"sequence_id": np.arange(len(walks)), "tokens": walks.tolist()})

@@ -235,6 +235,9 @@ options! {
     "sequence.odd-share" => settings.sequence.odd_share, "a number from 0 to 0.5",
         |v| (0.0..=0.5).contains(&v.settings.sequence.odd_share),
         "Share of the oddest training sequences that hardly count as examples of what is normal.";
+    "sequence.lstm-autoencoder" => settings.sequence.lstm_autoencoder, "true or false",
+        |_| true,
+        "Train an LSTM autoencoder on sequences (--sequences) too; it counts if it adds to n-grams, which training measures.";
 
     "calibration.nights" => settings.calibration.nights, "a whole number from 1 to 365",
         |v| (1..=365).contains(&v.settings.calibration.nights),

@@ -267,6 +267,8 @@ pub struct Sequence {
     pub night_ngrams: u32,
     /// Share of the oddest training sequences that hardly count as examples of what is normal.
     pub odd_share: f64,
+    /// Train an LSTM autoencoder too.
+    pub lstm_autoencoder: bool,
 }
 
 impl Default for Sequence {
@@ -279,6 +281,7 @@ impl Default for Sequence {
             night_order: 6,
             night_ngrams: 500_000,
             odd_share: 0.02,
+            lstm_autoencoder: false,
         }
     }
 }

@@ -6,20 +6,24 @@
 //! answers are fused by a weighted harmonic mean: either one alone is enough. How much the second counts is measured on the
 //! training itself, by asking of each sequence whether it can be told whose it is.
 //!
-//! Everything is calibrated on the training sequences, each scored as if it had not been learned from.
+//! Everything is calibrated on the training sequences, each scored as if it had not been learned from. If an LSTM autoencoder was
+//! asked for and counts ([`super::neural`]), it adds to the answer to the first question, and what combines its p-values with others
+//! is calibrated on the sequences that it was not trained on.
 
 use rand::RngExt;
 use rayon::prelude::*;
 
 use super::calibrate::{ANY_SCALE, COMBINED_FEW, Calibrator};
 use super::combine::harmonic_mean;
+use super::neural::{LSTM, Neural, Trained, Worth};
+use super::strata::{strata, stratum_of, tail};
 use super::table::Scores;
 use crate::config::Sequence;
 use crate::detectors::geometry::members::{Arrays, NamedArray};
-use crate::detectors::sequence::ODD_WEIGHT;
 use crate::detectors::sequence::bags::Bags;
 use crate::detectors::sequence::habits::Habits;
 use crate::detectors::sequence::ngram::Ngrams;
+use crate::detectors::sequence::{ODD_WEIGHT, Progress};
 use crate::seed::Seed;
 
 /// Names of the members, which are the columns of what they say.
@@ -29,7 +33,7 @@ pub const MEMBERS: [&str; 3] = ["ngram", "bag", "habit"];
 pub const FEWEST: usize = 10;
 
 /// What surprise and distance count in the answer to the first question.
-const SURPRISE: f64 = 2.0;
+pub(super) const SURPRISE: f64 = 2.0;
 const DISTANCE: f64 = 1.0;
 
 /// Most that the second question counts against the first, of 1.
@@ -37,13 +41,6 @@ const MOST_HABIT: f64 = 0.85;
 
 /// So many sequences of an entity's own make the second question half as good as it can be.
 const HALF_KNOWN: f64 = 5.0;
-
-/// Where the tail begins, as on tables.
-const TAIL_ROWS: f64 = 40.0;
-const TAIL_SHARE: f64 = 0.05;
-
-/// Lengths are calibrated apart where there are so many sequences of each kind.
-const STRATUM: usize = 500;
 
 /// Sequences with their makers, as numbers.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +59,7 @@ pub struct Family {
     ngrams: Ngrams,
     bags: Bags,
     habits: Option<Habits>,
+    neural: Option<Neural>,
     /// Upper lengths of all but the last stratum, ascending.
     lengths: Vec<usize>,
     /// Per member, per stratum.
@@ -76,8 +74,13 @@ pub struct Family {
 }
 
 impl Family {
-    /// Fits. `Err` says why it is not possible.
-    pub fn fit(of: Sequences<'_>, settings: &Sequence, seed: Seed) -> Result<Self, String> {
+    /// Fits. `Err` says why it is not possible. `progress` hears of the passes of the neural member.
+    pub fn fit(
+        of: Sequences<'_>,
+        settings: &Sequence,
+        seed: Seed,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Self, String> {
         let n = of.tokens.len();
         if n < FEWEST {
             return Err(format!("expected at least {FEWEST} sequences to tell odd from ordinary, found {n}"));
@@ -107,32 +110,57 @@ impl Family {
             known = entities.iter().zip(&weights).map(|(e, w)| known_by(habits, e, *w)).collect();
         }
         raw.extend(ratio);
-        let tail = 1.0 - (TAIL_ROWS / n as f64).min(TAIL_SHARE);
+        let quantile = tail(n);
         let lengths = strata(of.tokens);
         let stratum: Vec<usize> = of.tokens.iter().map(|s| stratum_of(&lengths, s.len())).collect();
         let calibrators: Vec<Vec<Calibrator>> = raw
             .iter()
             .map(|raw| {
                 let of = |k: usize| raw.iter().zip(&stratum).filter(|(_, s)| **s == k).map(|(x, _)| *x).collect();
-                (0..=lengths.len()).map(|k| Calibrator::fit(of(k), tail, ANY_SCALE)).collect()
+                (0..=lengths.len()).map(|k| Calibrator::fit(of(k), quantile, ANY_SCALE)).collect()
             })
             .collect();
-        let statistic = strangeness(&calibrators, &raw, &stratum);
-        let strange = Calibrator::fit(statistic.clone(), tail, COMBINED_FEW);
+        let (mut neural, mut on, mut adds) = (None, None, None);
+        if settings.lstm_autoencoder {
+            #[cfg(feature = "neural")]
+            let trained = super::worth::train(of, &weights, &lengths, settings, seed, progress);
+            #[cfg(not(feature = "neural"))]
+            let trained: Result<Trained, String> = {
+                let _ = progress;
+                Err("sequence.lstm-autoencoder is set, but this build has no feature `neural`".to_owned())
+            };
+            let Trained { neural: fitted, held_out, adds: of_held_out } = trained?;
+            if fitted.worth.weight > 0.0 {
+                (on, adds) = (Some(held_out), Some(of_held_out));
+            }
+            neural = Some(fitted);
+        }
+        // What combines p-values is then calibrated on sequences that the network has not seen.
+        let (mut raw, mut stratum) = (raw, stratum);
+        if let Some(on) = &on {
+            raw = raw.iter().map(|raw| on.iter().map(|i| raw[*i]).collect()).collect();
+            (stratum, known) = on.iter().map(|i| (stratum[*i], known[*i])).unzip();
+        }
+        let (n, quantile) = (stratum.len(), tail(stratum.len()));
         let mut family = Self {
             ngrams,
             bags,
             habits: habits.map(|(h, _)| h),
+            neural,
             lengths,
             calibrators,
-            strange,
+            strange: Calibrator::Exponential { mean: 1.0, unseen: 0.0 },
             weight,
             fused: Calibrator::Exponential { mean: 1.0, unseen: 0.0 },
             least: (0.0, 1.0),
         };
-        let statistic = family.statistic(&raw, &stratum, &known);
+        let strange = family.strangeness(&raw, adds.as_deref(), &stratum);
+        // A sum of −ln p has a scale of its own, which the fewer held-out sequences cannot win from a prior of 1.
+        let prior = if adds.is_some() { ANY_SCALE } else { COMBINED_FEW };
+        family.strange = Calibrator::fit(strange, quantile, prior);
+        let statistic = family.statistic(&raw, adds.as_deref(), &stratum, &known);
         family.least = (statistic.iter().copied().fold(f64::INFINITY, f64::min), n as f64);
-        family.fused = Calibrator::fit(statistic, tail, COMBINED_FEW);
+        family.fused = Calibrator::fit(statistic, quantile, COMBINED_FEW);
         Ok(family)
     }
 
@@ -158,13 +186,18 @@ impl Family {
             });
         }
         let stratum: Vec<usize> = tokens.iter().map(|s| stratum_of(&self.lengths, s.len())).collect();
-        let p = self.statistic(&raw, &stratum, &known).into_iter().map(|t| self.p(t)).collect();
-        Scores { members: MEMBERS.into_iter().zip(raw).collect(), p }
+        let of_neural = self.neural.as_ref().map(|m| (m, m.score(tokens)));
+        let adds = of_neural.as_ref().map(|(m, raw)| -> Vec<f64> {
+            raw.iter().zip(&stratum).map(|(raw, stratum)| m.adds(*raw, *stratum)).collect()
+        });
+        let p = self.statistic(&raw, adds.as_deref(), &stratum, &known).into_iter().map(|t| self.p(t)).collect();
+        let of_neural = of_neural.map(|(_, raw)| (LSTM, raw));
+        Scores { members: MEMBERS.into_iter().zip(raw).chain(of_neural).collect(), p }
     }
 
     /// −ln of the fused p-value before its calibration; `known` is how well each maker is known, 0..=1.
-    fn statistic(&self, raw: &[Vec<f64>], stratum: &[usize], known: &[f64]) -> Vec<f64> {
-        let strange = strangeness(&self.calibrators, raw, stratum);
+    fn statistic(&self, raw: &[Vec<f64>], adds: Option<&[f64]>, stratum: &[usize], known: &[f64]) -> Vec<f64> {
+        let strange = self.strangeness(raw, adds, stratum);
         let second = raw.get(2).zip(self.calibrators.get(2));
         strange
             .into_iter()
@@ -184,6 +217,13 @@ impl Family {
             .collect()
     }
 
+    /// The first question's statistic: −ln p of surprise and distance, added up by weight, and what the neural member adds.
+    fn strangeness(&self, raw: &[Vec<f64>], adds: Option<&[f64]>, stratum: &[usize]) -> Vec<f64> {
+        let part = |m: usize, i: usize| -self.calibrators[m][stratum[i]].p(raw[m][i]).ln();
+        let of = |i: usize| SURPRISE * part(0, i) + DISTANCE * part(1, i) + adds.map_or(0.0, |adds| adds[i]);
+        (0..stratum.len()).map(of).collect()
+    }
+
     fn p(&self, statistic: f64) -> f64 {
         let (least, n) = self.least;
         let room = 0.5 / (n + 1.0);
@@ -201,6 +241,11 @@ impl Family {
     /// Weight of whose a sequence is, 0..=1, and symbols looked at together for it; `None` without entities.
     pub fn habit(&self) -> Option<(f64, usize)> {
         self.habits.as_ref().map(|h| (self.weight, h.order()))
+    }
+
+    /// What was measured of the neural member, if there is one.
+    pub fn neural(&self) -> Option<Worth> {
+        self.neural.as_ref().map(|m| m.worth)
     }
 
     /// The entities' records, if there are any.
@@ -231,6 +276,7 @@ impl Family {
         add("sequence/calibration/fused".to_owned(), &self.fused);
         out.extend(self.ngrams.to_arrays("sequence"));
         out.extend(self.bags.to_arrays("sequence"));
+        out.extend(self.neural.iter().flat_map(Neural::to_arrays));
         out
     }
 
@@ -271,6 +317,7 @@ impl Family {
             ngrams,
             bags,
             habits,
+            neural: Neural::from_arrays(arrays, lengths.len() + 1, symbols)?,
             lengths,
             calibrators,
             strange: calibrator("sequence/calibration/strange".into())?,
@@ -281,13 +328,7 @@ impl Family {
     }
 }
 
-/// The first question's statistic: −ln p of surprise and distance, added up by weight.
-fn strangeness(calibrators: &[Vec<Calibrator>], raw: &[Vec<f64>], stratum: &[usize]) -> Vec<f64> {
-    let part = |m: usize, i: usize| -calibrators[m][stratum[i]].p(raw[m][i]).ln();
-    (0..stratum.len()).map(|i| SURPRISE * part(0, i) + DISTANCE * part(1, i)).collect()
-}
-
-fn mean(values: &[f64]) -> f64 {
+pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
@@ -362,23 +403,4 @@ fn area_under_curve(below: &[f64], above: &[f64]) -> f64 {
         less as f64 + equal as f64 / 2.0
     };
     above.iter().map(wins).sum::<f64>() / (below.len() * above.len()).max(1) as f64
-}
-
-/// Upper lengths of all but the last stratum: powers of two, with enough sequences between them.
-fn strata(tokens: &[&[u32]]) -> Vec<usize> {
-    let mut out = Vec::new();
-    let within = |from: usize, to: usize| tokens.iter().filter(|s| (from..=to).contains(&s.len())).count();
-    let (mut from, mut to) = (0, 4);
-    while to < 1 << 20 {
-        if within(from, to) >= STRATUM && within(to + 1, usize::MAX) >= STRATUM {
-            out.push(to);
-            from = to + 1;
-        }
-        to *= 2;
-    }
-    out
-}
-
-fn stratum_of(lengths: &[usize], length: usize) -> usize {
-    lengths.partition_point(|l| *l < length)
 }

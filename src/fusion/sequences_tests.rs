@@ -28,7 +28,31 @@ fn family(of: &[(Vec<u32>, &str)], with_names: bool) -> Family {
     let tokens: Vec<&[u32]> = of.iter().map(|(s, _)| s.as_slice()).collect();
     let names: Vec<&str> = of.iter().map(|(_, n)| *n).collect();
     let of = Sequences { tokens: &tokens, entities: with_names.then_some(&names[..]), symbols: SYMBOLS };
-    Family::fit(of, &Sequence::default(), Seed(1)).unwrap()
+    Family::fit(of, &Sequence::default(), Seed(1), &|_| {}).unwrap()
+}
+
+#[cfg(feature = "neural")]
+fn with_lstm(of: &[(Vec<u32>, &str)]) -> Family {
+    let tokens: Vec<&[u32]> = of.iter().map(|(s, _)| s.as_slice()).collect();
+    let of = Sequences { tokens: &tokens, entities: None, symbols: SYMBOLS };
+    let settings = Sequence { lstm_autoencoder: true, ..Sequence::default() };
+    Family::fit(of, &settings, Seed(1), &|_| {}).unwrap()
+}
+
+/// What a reader finds in a file that lacks one array.
+fn read_without(
+    drop: &str,
+    arrays: &[(String, Vec<usize>, Vec<f64>)],
+    records: &[(String, Vec<f64>)],
+    symbols: u32,
+) -> Result<Family, String> {
+    let arrays: std::collections::BTreeMap<&str, (&[usize], &[f64])> = arrays
+        .iter()
+        .filter(|(name, ..)| name != drop)
+        .map(|(name, shape, values)| (name.as_str(), (shape.as_slice(), values.as_slice())))
+        .collect();
+    let records: Vec<(&str, &[f64])> = records.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
+    Family::from_parts(&arrays, &records, symbols)
 }
 
 fn p(family: &Family, sequence: &[u32], name: Option<&str>) -> f64 {
@@ -85,13 +109,16 @@ fn too_little_to_learn_from_is_said() {
     let settings = Sequence::default();
     let few = [&[FIRST][..]; 9];
     let error = |tokens: &[&[u32]]| {
-        Family::fit(Sequences { tokens, entities: None, symbols: SYMBOLS }, &settings, Seed(1)).unwrap_err()
+        Family::fit(Sequences { tokens, entities: None, symbols: SYMBOLS }, &settings, Seed(1), &|_| {}).unwrap_err()
     };
     assert!(error(&few).contains("at least 10"));
     assert!(error(&[&[][..]; 20]).contains("only empty ones"));
     let equal = [&[FIRST][..]; 20];
     let all_equal = Sequences { tokens: &equal, entities: Some(&["a"; 20]), symbols: SYMBOLS };
-    assert!(Family::fit(all_equal, &settings, Seed(1)).is_ok(), "twenty equal ones are enough to know what is usual");
+    assert!(
+        Family::fit(all_equal, &settings, Seed(1), &|_| {}).is_ok(),
+        "twenty equal ones are enough to know what is usual"
+    );
 }
 
 #[test]
@@ -114,15 +141,7 @@ fn a_model_that_was_read_scores_the_same_and_a_damaged_one_is_refused() {
     let of = walks(700, 6);
     let model = family(&of, true);
     let (arrays, records) = (model.to_arrays(), model.to_records());
-    let read = |drop: &str, symbols: u32, records: &[(String, Vec<f64>)]| {
-        let arrays: std::collections::BTreeMap<&str, (&[usize], &[f64])> = arrays
-            .iter()
-            .filter(|(name, ..)| name != drop)
-            .map(|(name, shape, values)| (name.as_str(), (shape.as_slice(), values.as_slice())))
-            .collect();
-        let records: Vec<(&str, &[f64])> = records.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
-        Family::from_parts(&arrays, &records, symbols)
-    };
+    let read = |drop: &str, symbols: u32, records: &[(String, Vec<f64>)]| read_without(drop, &arrays, records, symbols);
     let again = read("", SYMBOLS, &records).unwrap();
     for (sequence, name) in &of[..50] {
         assert_eq!(p(&again, sequence, Some(name)), p(&model, sequence, Some(name)));
@@ -131,4 +150,82 @@ fn a_model_that_was_read_scores_the_same_and_a_damaged_one_is_refused() {
         assert!(read(name, SYMBOLS, &records).is_err(), "{name} is missing");
     }
     assert!(read("", SYMBOLS + 1, &records).is_err() && read("", SYMBOLS, &[]).is_err());
+}
+
+#[cfg(feature = "neural")]
+#[test]
+fn the_lstm_is_a_column_and_where_it_has_no_weight_nothing_else_changes() {
+    let of = walks(1_500, 8);
+    let (plain, model) = (family(&of, false), with_lstm(&of));
+    let worth = model.neural().unwrap();
+    assert_eq!(worth.sequences, 300);
+    let tokens: Vec<&[u32]> = of[..100].iter().map(|(s, _)| s.as_slice()).collect();
+    let (expected, found) = (plain.score(&tokens, None), model.score(&tokens, None));
+    assert_eq!(found.members[..2], expected.members[..2]);
+    assert_eq!((found.members.len(), found.members[2].0), (3, "lstm_autoencoder"));
+    assert_eq!(found.p == expected.p, worth.weight == 0.0, "{worth:?}");
+}
+
+#[cfg(feature = "neural")]
+#[test]
+fn a_family_with_an_lstm_is_equal_on_any_number_of_threads_and_after_reading() {
+    let of = interleaved(600, 9);
+    let on = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| with_lstm(&of));
+    let model = on(1);
+    let arrays = model.to_arrays();
+    assert!(arrays == on(2).to_arrays());
+    let read = |drop: &str| read_without(drop, &arrays, &[], SYMBOLS);
+    let tokens: Vec<&[u32]> = of.iter().map(|(s, _)| s.as_slice()).collect();
+    assert!(read("").unwrap().score(&tokens, None) == model.score(&tokens, None));
+    for (name, ..) in &arrays {
+        assert!(read(name).is_err(), "{name} is missing");
+    }
+}
+
+/// Two people at once: what each does next is clear, and whose turn it is is not.
+#[cfg(feature = "neural")]
+fn interleaved(n: usize, seed: u64) -> Vec<(Vec<u32>, &'static str)> {
+    let mut rng = Seed(seed).derive("interleaved", 0);
+    (0..n)
+        .map(|_| {
+            let mut at = [rng.random_range(0..6_u32), rng.random_range(0..6_u32)];
+            let step = |_| {
+                let who = rng.random_range(0..2_usize);
+                at[who] = (at[who] + 1) % 6;
+                FIRST + 6 * who as u32 + at[who]
+            };
+            ((0..12).map(step).collect(), "")
+        })
+        .collect()
+}
+
+#[cfg(feature = "neural")]
+#[test]
+fn streams_that_are_interleaved_are_where_the_lstm_counts_and_p_values_stay_uniform() {
+    let model = with_lstm(&interleaved(2_000, 1));
+    let worth = model.neural().unwrap();
+    assert!(worth.weight > 0.0, "{worth:?}");
+    let fresh = interleaved(4_000, 2);
+    let tokens: Vec<&[u32]> = fresh.iter().map(|(s, _)| s.as_slice()).collect();
+    let p = model.score(&tokens, None).p;
+    // Four hundred sequences calibrate: only four of them are as rare as the last.
+    for (level, most) in [(0.1, 1.5), (0.01, 2.5)] {
+        let hit = p.iter().filter(|p| **p <= level).count() as f64 / p.len() as f64;
+        assert!((0.5..most).contains(&(hit / level)), "{level}: {hit}");
+    }
+}
+
+#[cfg(not(feature = "neural"))]
+#[test]
+fn a_build_without_neural_detectors_says_what_is_missing() {
+    let of = walks(50, 1);
+    let tokens: Vec<&[u32]> = of.iter().map(|(s, _)| s.as_slice()).collect();
+    let asked = Sequences { tokens: &tokens, entities: None, symbols: SYMBOLS };
+    let settings = Sequence { lstm_autoencoder: true, ..Sequence::default() };
+    assert!(Family::fit(asked, &settings, Seed(1), &|_| {}).unwrap_err().contains("`neural`"));
+    let mut arrays = family(&of, false).to_arrays();
+    arrays.push(("sequence/lstm/about".to_owned(), vec![6], vec![0.0; 6]));
+    arrays.push(("sequence/calibration/lstm_autoencoder/0".to_owned(), vec![0], vec![]));
+    let error = read_without("", &arrays, &[], SYMBOLS).unwrap_err();
+    assert!(error.contains("`neural`"), "{error}");
 }

@@ -193,3 +193,18 @@ fn hostile_tokens_and_ids_do_no_harm() {
     let card = fs::read_to_string(test.path().join("models/calls/versions/000001/card.md")).unwrap();
     assert!(!card.contains("script"));
 }
+
+#[cfg(feature = "neural")]
+#[test]
+fn an_lstm_that_was_asked_for_is_a_column_and_the_card_says_what_it_is_worth() {
+    let test = CliTest::new();
+    test.write("s.csv", &csv(&rows()));
+    test.stdout(&train_args("s.csv", &["--set", "sequence.lstm-autoencoder=true"]));
+    let card = fs::read_to_string(test.path().join("models/calls/versions/000001/card.md")).unwrap();
+    assert!(card.contains("| weight of the LSTM autoencoder |") && card.contains("80 held-out sequences"), "{card}");
+    test.write("new.csv", "sequence_id,tokens\na,login list result logout\nb,\nc,never met\n");
+    let outcome = test.run(&score_args("new.csv", "run", &[]));
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    let found = numbers(&scores(&test, "run"), "lstm_autoencoder");
+    assert!(found[0] > 0.0 && found[1] == 0.0 && found[2] > found[0], "{found:?}");
+}

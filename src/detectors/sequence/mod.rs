@@ -1,10 +1,13 @@
 //! Detectors of sequences: which calls a session is made of, and in which order.
 //!
 //! A sequence is a list of token numbers ([`vocabulary`]). [`ngram`] says how surprising each next token is, [`bags`] how
-//! near the nearest known sequences are when order is left aside, [`habits`] whether somebody else would rather have made it.
+//! near the nearest known sequences are when order is left aside, [`habits`] whether somebody else would rather have made it, `lstm`
+//! how well a sequence can be put together again from a short code.
 
 pub mod bags;
 pub mod habits;
+#[cfg(feature = "neural")]
+pub mod lstm;
 pub mod ngram;
 pub mod night;
 pub mod tail;
@@ -12,6 +15,17 @@ pub mod vocabulary;
 
 #[cfg(test)]
 mod tests;
+
+/// How far the training of a neural member is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Passes over the sequences that are done.
+    pub epoch: usize,
+    /// Most passes.
+    pub epochs: usize,
+    /// Mean surprise of the held-out tokens, nats.
+    pub loss: f64,
+}
 
 /// How much a sequence that is odd beside the others is worth as an example of what is normal. Not 0: rare normal work is
 /// among the oddest too, and that it has been seen at all is worth knowing. Not 1: in contaminated training the highest
