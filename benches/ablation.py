@@ -89,8 +89,8 @@ def main():
     for level, seeds in [("medium", args.seeds), ("low", args.seeds), (None, args.calm)]:
         for seed in seeds:
             make(args.binary, work / f"{level or 'calm'}-{seed}", seed, level)
-    rows = [("none", ["fusion.geometry=0"])] + [(m, [f'geometry.night-members=["{m}"]']) for m in MEMBERS]
-    rows.append(("all", [f"geometry.night-members={json.dumps(MEMBERS)}"]))
+    rows = [("none", ["fusion.geometry=0"])] + [(m, ["fusion.geometry=1", f'geometry.night-members=["{m}"]']) for m in MEMBERS]
+    rows.append(("all", ["fusion.geometry=1", f"geometry.night-members={json.dumps(MEMBERS)}"]))
     print("| members | level | attacks | top 10 | top 3 | reported | mean −log10 p | look-alikes | on nothing | calm alerts a night | O/E at .01 | at .001 |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for tag, settings in rows:
