@@ -85,14 +85,16 @@ pub(super) fn tell_published(published: Published, out: &Path) {
     eprintln!("run {what} {}", out.display());
 }
 
-/// First and last training day; [`Kind::Model`] for a model of a table.
+/// First and last training day; [`Kind::Model`] for a model of anything but events.
 pub(super) fn window(model: &LoadedModel) -> Result<(Date, Date)> {
     if let Some(TrainedOn::Days(from, until)) = model.manifest.trained_on() {
         return Ok((from, until));
     }
     let message = format!(
-        "version {} was trained on a table and cannot score nights; expected --table FILE, or a model that was trained on events",
-        model.version
+        "version {} was trained on {} and cannot score nights; expected the kind of input that it was trained on, or a model \
+         that was trained on events",
+        model.version,
+        model.manifest.trained_on().map_or("something else", |on| on.kind())
     );
     Err(Error::new(Kind::Model, message))
 }

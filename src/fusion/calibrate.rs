@@ -259,6 +259,26 @@ impl Calibrator {
     }
 }
 
+/// Where the tail begins: above it lie so many rows, but no more than a share. Below, p-values are counted: a twentieth of rows
+/// with a rare flag is no tail.
+const TAIL_ROWS: f64 = 40.0;
+const TAIL_SHARE: f64 = 0.05;
+
+/// Quantile at which the tail of so many rows or sequences begins.
+pub(super) fn tail(n: usize) -> f64 {
+    1.0 - (TAIL_ROWS / n as f64).min(TAIL_SHARE)
+}
+
+/// The p-value of a fused statistic. Below `least`, the least of the `n` that calibrated, it goes on rising towards 1, so that
+/// distinct statistics stay distinct.
+pub(super) fn distinct_p(fused: &Calibrator, (least, n): (f64, f64), statistic: f64) -> f64 {
+    let room = 0.5 / (n + 1.0);
+    if statistic < least {
+        return 1.0 - room * (statistic - least).exp();
+    }
+    fused.p(statistic) * (1.0 - room)
+}
+
 /// Shape and scale of a generalised Pareto distribution by probability-weighted moments, shrunk to the prior's;
 /// `excesses` ascending.
 fn pareto(excesses: &[f64], prior: TailPrior) -> (f64, f64) {

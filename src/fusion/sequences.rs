@@ -13,17 +13,17 @@
 use rand::RngExt;
 use rayon::prelude::*;
 
-use super::calibrate::{ANY_SCALE, COMBINED_FEW, Calibrator};
+use super::calibrate::{ANY_SCALE, COMBINED_FEW, Calibrator, distinct_p, tail};
 use super::combine::harmonic_mean;
 use super::neural::{LSTM, Neural, Trained, Worth};
-use super::strata::{strata, stratum_of, tail};
+use super::strata::{strata, stratum_of};
 use super::table::Scores;
 use crate::config::Sequence;
 use crate::detectors::geometry::members::{Arrays, NamedArray};
 use crate::detectors::sequence::bags::Bags;
 use crate::detectors::sequence::habits::Habits;
 use crate::detectors::sequence::ngram::Ngrams;
-use crate::detectors::sequence::{ODD_WEIGHT, Progress};
+use crate::detectors::sequence::{Progress, votes};
 use crate::seed::Seed;
 
 /// Names of the members, which are the columns of what they say.
@@ -91,10 +91,7 @@ impl Family {
         let (order, most) = (settings.order as usize, settings.ngrams as usize);
         let plain = Ngrams::fit(of.tokens, &vec![1.0; n], of.symbols, order, most);
         let oddness = left_out(&plain, of.tokens, &vec![1.0; n]);
-        let mut sorted = oddness.clone();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let cut = sorted[(((n - 1) as f64) * (1.0 - settings.odd_share)) as usize];
-        let weights: Vec<f64> = oddness.iter().map(|x| if *x > cut { ODD_WEIGHT } else { 1.0 }).collect();
+        let weights = votes(&oddness, settings.odd_share);
         let usual: Vec<bool> = weights.iter().map(|w| *w == 1.0).collect();
         let ngrams = Ngrams::fit(of.tokens, &weights, of.symbols, order, most);
         let bags = Bags::fit(of.tokens, &usual, of.symbols, settings.references as usize, seed);
@@ -225,12 +222,7 @@ impl Family {
     }
 
     fn p(&self, statistic: f64) -> f64 {
-        let (least, n) = self.least;
-        let room = 0.5 / (n + 1.0);
-        if statistic < least {
-            return 1.0 - room * (statistic - least).exp();
-        }
-        self.fused.p(statistic) * (1.0 - room)
+        distinct_p(&self.fused, self.least, statistic)
     }
 
     /// The model of order.

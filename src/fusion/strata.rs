@@ -1,16 +1,7 @@
 //! Short and long sequences are calibrated apart where there are enough of each.
 
-/// Where the tail begins, as on tables.
-const TAIL_ROWS: f64 = 40.0;
-const TAIL_SHARE: f64 = 0.05;
-
 /// Lengths are calibrated apart where there are so many sequences of each kind.
 const STRATUM: usize = 500;
-
-/// Quantile at which the tail of so many sequences begins.
-pub(super) fn tail(n: usize) -> f64 {
-    1.0 - (TAIL_ROWS / n as f64).min(TAIL_SHARE)
-}
 
 /// Upper lengths of all but the last stratum: powers of two, with enough sequences between them.
 pub(super) fn strata(tokens: &[&[u32]]) -> Vec<usize> {

@@ -7,7 +7,7 @@
 
 use rand::seq::SliceRandom;
 
-use super::calibrate::{ANY_SCALE, COMBINED_FEW, Calibrator};
+use super::calibrate::{ANY_SCALE, COMBINED_FEW, Calibrator, distinct_p, tail};
 use crate::config::Geometry;
 use crate::detectors::geometry::gaussian::BULK;
 use crate::detectors::geometry::matrix::{Matrix, Scaler};
@@ -28,11 +28,6 @@ const FOREST_ROWS: usize = 100_000;
 
 /// More columns than this are a forgery: no memory holds a thousand rows of them.
 const MOST_COLS: f64 = 1e9;
-
-/// Where the tail begins: above it lie so many rows, but no more than a share. Below, p-values are counted: a twentieth of rows
-/// with a rare flag is no tail.
-const TAIL_ROWS: f64 = 40.0;
-const TAIL_SHARE: f64 = 0.05;
 
 /// Fewest rows that are learned from: of fewer, nothing can be said about a tail.
 pub const FEWEST: usize = 10;
@@ -129,7 +124,7 @@ impl Family {
             (members, scores)
         };
         let calibrating = raw_scores.first().map_or(1, |(_, s)| s.len().max(1));
-        let tail = 1.0 - (TAIL_ROWS / calibrating as f64).min(TAIL_SHARE);
+        let quantile = tail(calibrating);
         let fitted: Vec<Member> = raw_scores.iter().map(|(m, _)| *m).collect();
         let weights: Vec<f64> = fitted.iter().map(|m| if counting.contains(m) { m.weight() } else { 0.0 }).collect();
         if weights.iter().sum::<f64>() <= 0.0 {
@@ -138,11 +133,11 @@ impl Family {
         let calibrators: Vec<(Member, Calibrator, f64)> = raw_scores
             .iter()
             .zip(weights)
-            .map(|((member, scores), weight)| (*member, Calibrator::fit(scores.clone(), tail, ANY_SCALE), weight))
+            .map(|((member, scores), weight)| (*member, Calibrator::fit(scores.clone(), quantile, ANY_SCALE), weight))
             .collect();
         let statistic = fuse(&calibrators, &raw_scores);
         let least = (statistic.iter().copied().fold(f64::INFINITY, f64::min), statistic.len() as f64);
-        let fused = Calibrator::fit(statistic, tail, COMBINED_FEW);
+        let fused = Calibrator::fit(statistic, quantile, COMBINED_FEW);
         Ok(Self { scaler, cols: raw.cols, members, calibrators, fused, least })
     }
 
@@ -176,15 +171,8 @@ impl Family {
         scores.into_iter().zip(&self.calibrators).map(ln).collect()
     }
 
-    /// The p-value of a fused statistic. Below the least of calibration it goes on rising towards 1, so that distinct
-    /// statistics stay distinct.
     fn p(&self, statistic: f64) -> f64 {
-        let (least, n) = self.least;
-        let room = 0.5 / (n + 1.0);
-        if statistic < least {
-            return 1.0 - room * (statistic - least).exp();
-        }
-        self.fused.p(statistic) * (1.0 - room)
+        distinct_p(&self.fused, self.least, statistic)
     }
 
     /// Width of the raw rows it learned from, and of those it can score.

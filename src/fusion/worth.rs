@@ -10,10 +10,10 @@ use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rayon::prelude::*;
 
-use super::calibrate::{ANY_SCALE, Calibrator};
+use super::calibrate::{ANY_SCALE, Calibrator, tail};
 use super::neural::{COUNTS, Neural, Trained, Worth};
 use super::sequences::{SURPRISE, Sequences, mean};
-use super::strata::{stratum_of, tail};
+use super::strata::stratum_of;
 use crate::config::Sequence;
 use crate::detectors::sequence::Progress;
 use crate::detectors::sequence::lstm::{LstmAutoencoder, Options};

@@ -31,3 +31,11 @@ pub struct Progress {
 /// among the oddest too, and that it has been seen at all is worth knowing. Not 1: in contaminated training the highest
 /// orders would learn the attack by heart.
 pub const ODD_WEIGHT: f64 = 0.05;
+
+/// What each sequence is worth as an example, by its mean surprise: of a share, the oddest, [`ODD_WEIGHT`].
+pub fn votes(oddness: &[f64], odd_share: f64) -> Vec<f64> {
+    let mut sorted = oddness.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let cut = sorted[((sorted.len() - 1) as f64 * (1.0 - odd_share)) as usize];
+    oddness.iter().map(|x| if *x > cut { ODD_WEIGHT } else { 1.0 }).collect()
+}

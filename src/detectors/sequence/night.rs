@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::ODD_WEIGHT;
 use super::habits::Habits;
 use super::ngram::Ngrams;
 use super::tail::Tail;
 use super::vocabulary::{END, FIRST, UNKNOWN, Vocabulary};
+use super::votes;
 use crate::anomaly::Category;
 use crate::baseline::stats::ln_sidak;
 use crate::config::Sequence;
@@ -140,14 +140,10 @@ impl Order {
         let users = || of.sessions.iter().map(|(user, _)| of.users[*user as usize].as_str());
         let (order, most, symbols) =
             (settings.night_order as usize, settings.night_ngrams as usize, vocabulary.symbols());
-        let mut weights = vec![1.0; sessions.len()];
-        let plain = Ngrams::fit(&sessions, &weights, symbols, order, most);
-        let oddness: Vec<f64> =
-            left_out(&plain, &sessions, &marks, &weights).into_iter().map(|(mean, _)| mean).collect();
-        let mut sorted = oddness.clone();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let cut = sorted[((sorted.len() - 1) as f64 * (1.0 - settings.odd_share)) as usize];
-        weights.iter_mut().zip(&oddness).filter(|(_, x)| **x > cut).for_each(|(w, _)| *w = ODD_WEIGHT);
+        let alike = vec![1.0; sessions.len()];
+        let plain = Ngrams::fit(&sessions, &alike, symbols, order, most);
+        let oddness: Vec<f64> = left_out(&plain, &sessions, &marks, &alike).into_iter().map(|(mean, _)| mean).collect();
+        let weights = votes(&oddness, settings.odd_share);
         let ngrams = Ngrams::fit(&sessions, &weights, symbols, order, most);
         let habits = Habits::fit(&sessions, users(), &weights, symbols, Habits::HIGHEST_ORDER);
         let (means, parts): (Vec<f64>, Vec<f64>) = left_out(&ngrams, &sessions, &marks, &weights).into_iter().unzip();
