@@ -19,6 +19,11 @@ sweep-registry:
     cargo build --release
     tests/sweeps/registry.sh "${CARGO_TARGET_DIR:-target}/release/quietwatch"
 
+# Findings of scored attacks against the schema that OCSF publishes (needs Python with ocsf-json-schema and jsonschema).
+check-ocsf PYTHON="python3":
+    cargo build --release
+    tests/fixtures/ocsf/check.sh "${CARGO_TARGET_DIR:-target}/release/quietwatch" {{PYTHON}}
+
 # Baseline, detectors, fusion, explain, simulate: no Polars.
 test-fast:
     cargo test --release --no-default-features --lib

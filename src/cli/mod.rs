@@ -21,6 +21,7 @@ mod feedback;
 mod input;
 mod layers;
 mod models;
+mod outputs;
 mod score;
 mod sequences;
 mod simulate;

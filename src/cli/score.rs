@@ -6,16 +6,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::ScoreArgs;
-use super::{cannot_print, layers, now, print_json, sequences, table, terminal};
+use super::{cannot_print, layers, outputs, print_json, sequences, table, terminal};
 use crate::anomaly::{Anomaly, NightSummary, RunInfo};
 use crate::config::Config;
-use crate::date::{Date, parse_ms};
+use crate::date::Date;
 use crate::error::{Error, Kind, Result};
-use crate::fsutil;
 use crate::models::{LoadedModel, Registry, TrainedOn};
 use crate::pipeline::gates::missing_before;
 use crate::pipeline::{Days, Scorer};
-use crate::report::metrics;
 use crate::report::run_folder::{self, Published};
 use crate::report::terminal::{Layout, print_night};
 
@@ -51,10 +49,11 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
     check_schema(&model)?;
     let config = said.resolve_at_score_time(&model.manifest.settings)?;
     let run = config.run();
+    outputs::check(&args.out, &config)?;
     let input = args.input.open(&config)?;
     let (info, anomalies) = score(&input.store, &model, name, &config, nights)?;
     let published = publish(&args.out, &info, &anomalies, &config)?;
-    beat(&info, &anomalies, &config)?;
+    outputs::write(&info, &anomalies, &config)?;
     if args.json {
         print_json(out, &info)?;
     } else {
@@ -213,16 +212,6 @@ fn remark(
     }
     summary.gates.extend(missing_before(summary.date, (from, until), with_data));
     Ok(())
-}
-
-/// Writes the metrics, if they are wanted: after the run, so that their time says that it was published.
-fn beat(info: &RunInfo, anomalies: &[Anomaly], config: &Config) -> Result<()> {
-    let path = &config.settings().outputs.metrics;
-    if path.is_empty() {
-        return Ok(());
-    }
-    let seconds = parse_ms(&now()).unwrap_or_default() / 1_000;
-    fsutil::write_atomic(Path::new(path), metrics::write(info, anomalies, seconds).as_bytes())
 }
 
 /// Writes the run folder.

@@ -50,7 +50,7 @@ impl Opt {
 
     /// Whether a relative value means a path beside the configuration file.
     pub(super) fn is_path(&self) -> bool {
-        matches!(self.key, "enrich.networks" | "outputs.metrics" | "run.store" | "run.models")
+        matches!(self.key, "enrich.networks" | "outputs.metrics" | "outputs.ocsf" | "run.store" | "run.models")
     }
 }
 
@@ -284,6 +284,13 @@ options! {
     "outputs.metrics" => settings.outputs.metrics, "a path, or empty for none",
         |_| true,
         "File that score writes metrics of the last night to, for the textfile collector of the Prometheus node exporter: the heartbeat.";
+
+    "outputs.ocsf" => settings.outputs.ocsf, "a path, in which `{date}` stands for the night, or empty for none",
+        |_| true,
+        "File that score writes the reported anomalies to as OCSF 1.5.0 Detection Findings, one JSON object per line; with `{date}`, a file for each night.";
+    "outputs.ocsf-watch-list" => settings.outputs.ocsf_watch_list, "true or false",
+        |_| true,
+        "Write the watch list to that file too, with `is_alert` false.";
 
     "run.profile" => run.profile, "the name of a built-in profile or a TOML file",
         |v| !v.run.profile.is_empty(),

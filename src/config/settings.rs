@@ -45,7 +45,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings as a model keeps them: of `enrich.networks` only the file names and of `outputs.metrics` nothing, so that the
+    /// The settings as a model keeps them: of `enrich.networks` only the file names and of the paths in `outputs` nothing, so that the
     /// same training in another folder gives the same bytes. What those files said is held by the digests of the partitions.
     #[must_use]
     pub fn portable(&self) -> Self {
@@ -54,7 +54,7 @@ impl Settings {
             name.map_or_else(|| path.clone(), |name| name.to_string_lossy().into_owned())
         };
         let networks = self.enrich.networks.iter().map(name).collect();
-        let outputs = Outputs { metrics: String::new(), ..self.outputs.clone() };
+        let outputs = Outputs { metrics: String::new(), ocsf: String::new(), ..self.outputs.clone() };
         Self { enrich: Enrich { networks, ..self.enrich.clone() }, outputs, ..self.clone() }
     }
 }
@@ -414,11 +414,15 @@ pub struct Outputs {
     pub report: bool,
     /// File for metrics of the last night; empty for none.
     pub metrics: String,
+    /// File for OCSF findings, perhaps with `{date}` in it; empty for none.
+    pub ocsf: String,
+    /// Write the whole ranked list to that file.
+    pub ocsf_watch_list: bool,
 }
 
 impl Default for Outputs {
     fn default() -> Self {
-        Self { report: true, metrics: String::new() }
+        Self { report: true, metrics: String::new(), ocsf: String::new(), ocsf_watch_list: false }
     }
 }
 

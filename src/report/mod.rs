@@ -5,11 +5,13 @@
 //! rules. Nothing written here depends on the clock, the host, a path or the number of threads.
 
 pub mod archive;
+pub mod bounded;
 pub mod csv;
 pub mod escape;
 pub mod html;
 pub mod jsonl;
 pub mod metrics;
+pub mod ocsf;
 #[cfg(feature = "frame")]
 pub mod parquet;
 #[cfg(feature = "frame")]

@@ -12,6 +12,7 @@ mod doctor;
 mod flow;
 mod models;
 mod night;
+mod ocsf;
 mod sequences;
 mod sources;
 mod table;
