@@ -37,6 +37,24 @@ check:
 quality *SEEDS="1 2 3":
     benches/quality.sh {{SEEDS}}
 
+# Make models/example and the night that goes with it anew.
+example-model:
+    cargo build --release
+    models/make-example.sh "${CARGO_TARGET_DIR:-target}/release/quietwatch" .
+    datasets/list.sh
+
+# Write the digests of the data sets.
+datasets:
+    datasets/list.sh
+
+# The examples of a nightly job: alert rules and their tests, systemd units, YAML (needs promtool, systemd-analyze, PyYAML).
+deploy:
+    promtool check rules docs/deploy/alerts.yml
+    promtool test rules docs/deploy/alerts_test.yml
+    systemd-analyze verify docs/deploy/quietwatch.service docs/deploy/quietwatch.timer
+    systemd-analyze security --offline=yes --threshold=15 docs/deploy/quietwatch.service > /dev/null
+    python3 -c 'import sys, yaml; [list(yaml.safe_load_all(open(f))) for f in sys.argv[1:]]' docs/deploy/*.yml docs/deploy/*.yaml
+
 # Benches in full.
 bench:
     cargo bench

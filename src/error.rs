@@ -34,6 +34,23 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The word for it in a log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bug => "bug",
+            Self::Usage => "usage",
+            Self::Config => "config",
+            Self::Input => "input",
+            Self::Features => "features",
+            Self::Model => "model",
+            Self::Digest => "digest",
+            Self::NoData => "no-data",
+            Self::Locked => "locked",
+            Self::FailOn => "fail-on",
+            Self::Resource => "resource",
+        }
+    }
+
     /// The process exit code of this kind.
     pub fn exit_code(self) -> u8 {
         match self {

@@ -5,10 +5,22 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use quietwatch::cli::{self, Args, terminal};
+use quietwatch::cli::{self, Args, messages};
+use quietwatch::error::Kind;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        // Help and the version are no errors, and go to standard output.
+        Err(asked) if !asked.use_stderr() => {
+            let _ = asked.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            messages::usage_error(&error, std::env::args_os());
+            return ExitCode::from(Kind::Usage.exit_code());
+        }
+    };
     let mut out = BufWriter::new(io::stdout().lock());
     let outcome = cli::run(args, &mut out);
     match outcome.and_then(|code| out.flush().map(|()| code).map_err(cli::cannot_print)) {
@@ -16,8 +28,7 @@ fn main() -> ExitCode {
         // Whoever read the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to say it to if standard error is gone too.
-            let _ = io::stderr().write_all(terminal::error_chain(&error).as_bytes());
+            messages::error(&error);
             ExitCode::from(error.kind().exit_code())
         }
     }

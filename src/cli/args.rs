@@ -7,6 +7,7 @@ use clap::{Args as Flags, Parser, Subcommand, ValueEnum};
 
 use super::MAX_THREADS;
 use crate::anomaly::Severity;
+use crate::config::LogFormat;
 use crate::date::Date;
 use crate::feedback::Verdict;
 
@@ -38,6 +39,9 @@ pub struct Args {
     /// Threads to work with; results do not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = threads, display_order = 1000)]
     pub threads: Option<usize>,
+    /// How messages are written to standard error: lines for people, or one JSON object a line [config: run.log-format]
+    #[arg(long, global = true, value_name = "text|json", value_parser = log_format(), hide_possible_values = true, display_order = 1000)]
+    pub log_format: Option<LogFormat>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -76,6 +80,24 @@ pub enum Command {
     },
     /// Check store, models and configuration, and say what to do about what is wrong
     Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    #[command(after_long_help = "\
+Examples:
+  quietwatch completions bash > ~/.local/share/bash-completion/completions/quietwatch
+  quietwatch completions zsh > ~/.zfunc/_quietwatch
+  quietwatch completions fish > ~/.config/fish/completions/quietwatch.fish")]
+    Completions {
+        /// Whose language it is in
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write a man page for every command into a folder
+    #[command(after_long_help = "Examples:\n  quietwatch man --out ~/.local/share/man/man1 && man quietwatch-score")]
+    Man {
+        /// Folder of the pages
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Show the resolved configuration, or print a default one
     Config {
         /// What to do with it.
@@ -303,6 +325,10 @@ pub struct ScoreArgs {
     /// Run folder to write
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// After the champion's run is published, score the nights with the version that this alias names, if there is one, and write
+    /// what it would change to shadow.json in the run folder [config: run.shadow]
+    #[arg(long, value_name = "ALIAS", conflicts_with_all = ["version", "alias", "table", "sequences"])]
+    pub shadow: Option<String>,
     /// Configuration.
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -441,8 +467,8 @@ Verdicts:
   benign    harmless: its day is learned at once, and its family of detectors loses weight in the next training
 
 Examples:
-  quietwatch feedback add 3f5a9c… --store store --verdict expected --reason \"office moves to Berlin\" --until 2026-06-30
-  quietwatch feedback add 77b01d… --store store --verdict true --reason \"INC-1042\"")]
+  quietwatch feedback add 3f5a9c0d11ab --store store --verdict expected --reason \"office moves to Berlin\" --until 2026-06-30
+  quietwatch feedback add 77b01d2e804c --store store --verdict true --reason \"INC-1042\"")]
     Add(FeedbackAddArgs),
     /// List the verdicts in a store, the first given first
     #[command(after_long_help = "Examples:\n  quietwatch feedback list --store store --json")]
@@ -520,6 +546,11 @@ fn version() -> clap::builder::RangedI64ValueParser<u32> {
 fn verdict() -> impl TypedValueParser<Value = Verdict> {
     PossibleValuesParser::new(Verdict::ALL.map(Verdict::name))
         .map(|name| Verdict::ALL.into_iter().find(|v| v.name() == name).expect("clap let only these names through"))
+}
+
+fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(["text", "json"])
+        .map(|name| if name == "json" { LogFormat::Json } else { LogFormat::Text })
 }
 
 fn severity() -> impl TypedValueParser<Value = Severity> {

@@ -1,8 +1,10 @@
 //! INPUT of `train` and `score`: a store, or event files that go into one first (a temporary one unless `--store` says).
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::args::InputArgs;
+use super::messages::Message;
 use super::terminal;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -55,26 +57,28 @@ impl InputArgs {
         })?;
         bar.finish_and_clear();
         if report.quarantined > 0 {
-            eprintln!(
-                "warning: {} rows were set aside; reasons are in {}",
-                report.quarantined,
-                store.path().join("quarantine").display()
-            );
             const SHOWN: usize = 10;
+            let quarantine = store.path().join("quarantine");
+            let rows = report.quarantined;
+            let mut warning =
+                Message::warning(format!("{rows} rows were set aside; reasons are in {}", quarantine.display()));
             for (path, name) in report.set_aside.iter().take(SHOWN) {
-                eprintln!("  {}: {name}", terminal::escape(path));
+                warning = warning.below(format!("{}: {name}", terminal::escape(path)));
             }
             if report.set_aside.len() > SHOWN {
-                eprintln!("  and {} more files; --json lists all", report.set_aside.len() - SHOWN);
+                warning = warning.below(format!("and {} more files; --json lists all", report.set_aside.len() - SHOWN));
             }
+            let files = report.set_aside.iter().map(|(path, name)| json!({ "path": path, "quarantine": name }));
+            warning.with("rows", rows).with_path("path", &quarantine).with("files", files.collect::<Vec<_>>()).tell();
         }
         if report.partitions_renewed > 0 {
-            eprintln!(
-                "warning: {} days that these files do not touch were computed anew, because this engine or what is known of \
-                 networks (enrich.*) differs from when they were made; if that was not meant, repeat with the --config of \
-                 before",
+            Message::warning(format!(
+                "{} days that these files do not touch were computed anew, because this engine or what is known of networks \
+                 (enrich.*) differs from when they were made; if that was not meant, repeat with the --config of before",
                 report.partitions_renewed
-            );
+            ))
+            .with("days", report.partitions_renewed)
+            .tell();
         }
         Ok((store, report))
     }

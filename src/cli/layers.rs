@@ -3,11 +3,59 @@
 use std::path::Path;
 
 use super::args::{
-    BacktestArgs, ConfigArgs, DiffArgs, DoctorArgs, FeaturesArgs, GcArgs, InputArgs, ModelArgs, ScoreArgs, TrainArgs,
+    Args, BacktestArgs, Command, ConfigArgs, ConfigCommand, DiffArgs, DoctorArgs, FeaturesArgs, GcArgs, InputArgs,
+    ModelArgs, ModelsCommand, ScoreArgs, TrainArgs,
 };
-use crate::config::{Config, Layers};
+use crate::config::{Config, Layers, LogFormat};
 use crate::error::{Error, Kind, Result};
 use crate::models::Registry;
+
+impl Args {
+    /// The flag, else what the configuration of the command says. A configuration that cannot be read says nothing here:
+    /// the command will meet it and end.
+    pub(super) fn log_format(&self) -> LogFormat {
+        let configured = || Some(self.command.config()?.layers().ok()?.resolve().ok()?.run().log_format);
+        self.log_format.or_else(configured).unwrap_or_default()
+    }
+}
+
+impl Command {
+    /// The configuration flags of a command that has them.
+    fn config(&self) -> Option<&ConfigArgs> {
+        match self {
+            Self::Features(args) => Some(&args.config),
+            Self::Train(args) => Some(&args.config),
+            Self::Score(args) => Some(&args.config),
+            Self::Backtest(args) => Some(&args.config),
+            Self::Doctor(args) => Some(&args.config),
+            Self::Models { command } => Some(command.config()),
+            Self::Config { command: ConfigCommand::Show { config, .. } | ConfigCommand::Init { config } } => {
+                Some(config)
+            }
+            Self::Demo(_)
+            | Self::Simulate(_)
+            | Self::Evaluate(_)
+            | Self::Explain(_)
+            | Self::Feedback { .. }
+            | Self::Completions { .. }
+            | Self::Man { .. } => None,
+        }
+    }
+}
+
+impl ModelsCommand {
+    fn config(&self) -> &ConfigArgs {
+        match self {
+            Self::List(args) => &args.config,
+            Self::Show(args) => &args.config,
+            Self::Verify(args) => &args.config,
+            Self::Promote(args) => &args.config,
+            Self::Rollback(args) => &args.config,
+            Self::Gc(args) => &args.config,
+            Self::Diff(args) => &args.config,
+        }
+    }
+}
 
 impl FeaturesArgs {
     /// Configuration file, `--set` and flags.
@@ -37,6 +85,7 @@ impl ScoreArgs {
     /// Configuration file, `--set` and flags. Resolved once to find the model, and again on top of its settings.
     pub fn layers(&self) -> Result<Layers> {
         let layers = self.model.over(self.input.over(self.config.layers()?)?)?;
+        let layers = layers.flag("run.shadow", self.shadow.as_deref());
         let layers = layers.flag("run.fail-on", self.fail_on.map(crate::anomaly::Severity::name));
         Ok(layers.flag("run.strict", self.strict.then_some(true)))
     }
@@ -131,7 +180,6 @@ mod tests {
 
     use super::*;
     use crate::anomaly::Severity;
-    use crate::cli::args::{Args, Command};
 
     fn score(flags: &[&str]) -> ScoreArgs {
         let line = ["quietwatch", "score", "--out", "run"].iter().chain(flags);

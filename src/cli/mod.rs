@@ -20,10 +20,13 @@ mod features;
 mod feedback;
 mod input;
 mod layers;
+mod manual;
+pub mod messages;
 mod models;
 mod outputs;
 mod score;
 mod sequences;
+mod shadow;
 mod simulate;
 mod table;
 pub mod terminal;
@@ -31,11 +34,14 @@ mod train;
 
 /// Runs one command; the result goes to `out`, messages go to standard error.
 pub fn run(args: Args, out: &mut dyn Write) -> Result<ExitCode> {
+    messages::speak(args.log_format());
     start_threads(args.threads)?;
     match args.command {
         Command::Models { command } => models::run(&command, out)?,
         Command::Config { command } => config::run(&command, out)?,
         Command::Doctor(args) => return doctor::run(&args, out),
+        Command::Completions { shell } => manual::completions(shell, out)?,
+        Command::Man { out } => manual::pages(&out)?,
         Command::Demo(args) => demo::run(&args, out)?,
         Command::Simulate(args) => simulate::run(&args, out)?,
         Command::Features(args) => features::run(&args, out)?,

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::args::{ModelsCommand, VersionArgs};
+use super::messages::Message;
 use super::{cannot_print, layers, print_json, terminal};
 use crate::error::{Error, Kind, Result};
 use crate::features::table::listed;
@@ -41,6 +42,11 @@ pub(super) fn run(command: &ModelsCommand, out: &mut dyn Write) -> Result<()> {
 }
 
 impl VersionArgs {
+    /// Whether the champion is meant.
+    pub(super) fn is_champion(&self) -> bool {
+        self.version.is_none() && self.alias.as_deref().is_none_or(|alias| alias == CHAMPION)
+    }
+
     /// The version that is meant; the champion if nothing was said.
     pub fn selector(&self) -> Selector {
         match (self.version, &self.alias) {
@@ -65,7 +71,8 @@ fn list_models(models: &Path, json: bool, out: &mut dyn Write) -> Result<()> {
 fn list_versions(registry: &Registry, json: bool, out: &mut dyn Write) -> Result<()> {
     let (versions, broken) = registry.list()?;
     for what in &broken {
-        eprintln!("warning: {}; `quietwatch models verify` says more", terminal::escape(what));
+        let text = format!("{}; `quietwatch models verify` says more", terminal::escape(what));
+        Message::warning(text).with("model", registry.name()).tell();
     }
     if json {
         return print_json(out, &versions.iter().map(version_json).collect::<Vec<_>>());

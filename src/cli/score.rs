@@ -5,7 +5,11 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
 use super::args::ScoreArgs;
+use super::messages::Message;
+use super::shadow::{self, Champion};
 use super::{cannot_print, layers, outputs, print_json, sequences, table, terminal};
 use crate::anomaly::{Anomaly, NightSummary, RunInfo};
 use crate::config::Config;
@@ -44,7 +48,8 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
         _ => Nights::Latest,
     };
     let (models, name) = layers::model(&base)?;
-    let (model, _in_use) = Registry::open(models, name)?.load_in_use(&args.version.selector())?;
+    let registry = Registry::open(models, name)?;
+    let (model, _in_use) = registry.load_in_use(&args.version.selector())?;
     window(&model)?;
     check_schema(&model)?;
     let config = said.resolve_at_score_time(&model.manifest.settings)?;
@@ -52,6 +57,7 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
     outputs::check(&args.out, &config)?;
     let input = args.input.open(&config)?;
     let (info, anomalies) = score(&input.store, &model, name, &config, nights)?;
+    tell_in_sample(&info, &model)?;
     let published = publish(&args.out, &info, &anomalies, &config)?;
     outputs::write(&info, &anomalies, &config)?;
     if args.json {
@@ -60,18 +66,33 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
         print(out, &info, &anomalies)?;
         tell_published(published, &args.out);
     }
+    if let (Some(alias), true) = (&run.shadow, args.version.is_champion()) {
+        // Whoever waits for the champion's night has it before the challenger begins.
+        out.flush().map_err(cannot_print)?;
+        let champion = Champion { info: &info, anomalies: &anomalies, days: &input.store, nights };
+        shadow::follow(alias, &registry, &said, champion, &args.out);
+    }
     let reported = anomalies.iter().filter(|a| a.reported).map(|a| a.severity).max();
     if let (Some(worst), Some(threshold)) = (reported, run.fail_on)
         && worst >= threshold
     {
-        eprintln!("an anomaly of severity {} was reported (--fail-on {})", worst.name(), threshold.name());
+        let text = format!("an anomaly of severity {} was reported (--fail-on {})", worst.name(), threshold.name());
+        Message::ended(Kind::FailOn, text).with("severity", worst.name()).tell();
         return Ok(ExitCode::from(Kind::FailOn.exit_code()));
     }
     if info.tripped() && run.strict {
-        eprintln!("a gate tripped and --strict was given; the run is published all the same");
+        let text = "a gate tripped and --strict was given; the run is published all the same";
+        Message::ended(Kind::Features, text).with("gates", tripped(&info)).tell();
         return Ok(ExitCode::from(Kind::Features.exit_code()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The gates that tripped, for a program.
+fn tripped(info: &RunInfo) -> Vec<Value> {
+    let of_night =
+        |n: &NightSummary| n.gates.iter().map(|g| json!({ "date": n.date, "gate": g.gate })).collect::<Vec<_>>();
+    info.nights.iter().flat_map(of_night).collect()
 }
 
 /// Says what became of the run folder.
@@ -81,7 +102,7 @@ pub(super) fn tell_published(published: Published, out: &Path) {
         Published::Unchanged => "unchanged in",
         Published::Replaced { .. } => "replaced (the run before is kept in its .revisions) in",
     };
-    eprintln!("run {what} {}", out.display());
+    Message::done(format!("run {what} {}", out.display())).with_path("path", out).tell();
 }
 
 /// First and last training day; [`Kind::Model`] for a model of anything but events.
@@ -113,6 +134,21 @@ pub(super) fn check_schema(model: &LoadedModel) -> Result<()> {
     Err(Error::new(Kind::Features, message))
 }
 
+/// Says so if the model has seen a night that it scored.
+pub(super) fn tell_in_sample(info: &RunInfo, model: &LoadedModel) -> Result<()> {
+    if let (true, Some(first)) = (info.in_sample, info.nights.first()) {
+        let (from, until) = window(model)?;
+        Message::warning(format!(
+            "{} lies within the training window ({from} to {until}); the baseline is folded anew from the days before each \
+             night, but the calibration has seen it (run.json says in_sample)",
+            first.date
+        ))
+        .with("date", first.date.to_string())
+        .tell();
+    }
+    Ok(())
+}
+
 /// Scores the nights; publishes nothing.
 pub(super) fn score(
     days: &dyn Days,
@@ -141,13 +177,6 @@ pub(super) fn score(
     };
     let window = window(model)?;
     let in_sample = (window.0..=window.1).contains(&first);
-    if in_sample {
-        eprintln!(
-            "warning: {first} lies within the training window ({} to {}); the baseline is folded anew from the days before \
-             each night, but the calibration has seen it (run.json says in_sample)",
-            window.0, window.1
-        );
-    }
     let arrays: BTreeMap<&str, &[f64]> = model.arrays.iter().map(|a| (a.name.as_str(), a.values.as_slice())).collect();
     let mut scorer =
         Scorer::new(days, &arrays, &model.records, window, &model.digest, config.settings().clone(), first)?;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::{ScoreArgs, TrainArgs};
+use super::messages::Message;
 use super::table::{KEY_WIDTH, exit_code, print, usage};
 use super::{cannot_print, layers, now, print_json, terminal};
 use crate::config::Config;
@@ -200,8 +201,10 @@ pub(super) fn compute(path: &Path, model: &LoadedModel, config: &Config) -> Resu
     let scores = pipeline::score_sequences(&model.arrays, &model.records, &vocabulary, &tokens, entities.as_deref())?;
     bar.finish_and_clear();
     if unknown > 0 {
-        let (unknown, all) = (words::thousands(unknown), words::thousands(read.tokens() as u64));
-        eprintln!("note: {unknown} of {all} tokens were not met in training");
+        let all = read.tokens() as u64;
+        let text =
+            format!("{} of {} tokens were not met in training", words::thousands(unknown), words::thousands(all));
+        Message::note(text).with("unknown_tokens", unknown).with("tokens", all).tell();
     }
     Ok((read, scores, unknown))
 }
@@ -231,11 +234,12 @@ fn learned(model: &LoadedModel) -> Result<Vocabulary> {
 fn tell_entities(model: &LoadedModel, entities: Option<&[&str]>) {
     let learned = model.manifest.sequences.as_ref().and_then(|s| s.entities).is_some();
     match (learned, entities) {
-        (true, None) => eprintln!(
-            "note: the model knows who makes which sequences, and the file does not say it: there is no column \"entity\""
-        ),
+        (true, None) => Message::note(
+            "the model knows who makes which sequences, and the file does not say it: there is no column \"entity\"",
+        )
+        .tell(),
         (false, Some(_)) => {
-            eprintln!("note: the column \"entity\" is ignored: the model learned sequences without it");
+            Message::note("the column \"entity\" is ignored: the model learned sequences without it").tell();
         }
         _ => {}
     }
@@ -244,6 +248,7 @@ fn tell_entities(model: &LoadedModel, entities: Option<&[&str]>) {
 fn tell_unused(read: &Sequences) {
     if !read.unused.is_empty() {
         let names: Vec<_> = read.unused.iter().map(|name| clip(name, KEY_WIDTH)).collect();
-        eprintln!("note: ignored {}", terminal::escape(&table::listed(&names)));
+        let text = format!("ignored {}", terminal::escape(&table::listed(&names)));
+        Message::note(text).with("columns", read.unused.clone()).tell();
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::args::{EventFormat, Preset, SimulateArgs};
+use super::messages::Message;
 use super::{cannot_print, terminal};
 use crate::date::Date;
 use crate::error::Result;
@@ -59,7 +60,8 @@ fn print(out: &mut dyn Write, s: &simulate::Summary, dir: &Path) -> Result<()> {
     }
     .map_err(cannot_print)?;
     for spec in &s.skipped {
-        eprintln!("warning: {} is left out; truth.json says why", spec.scenario);
+        let text = format!("{} is left out; truth.json says why", spec.scenario);
+        Message::warning(text).with("scenario", spec.scenario.to_string()).tell();
     }
     Ok(())
 }

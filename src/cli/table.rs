@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::{ScoreArgs, TableArgs, TrainArgs};
+use super::messages::Message;
 use super::{cannot_print, layers, now, print_json, terminal};
 use crate::anomaly::Severity;
 use crate::config::{Config, Geometry};
@@ -213,11 +214,11 @@ pub(super) fn compute(path: &Path, args: &TableArgs, model: &LoadedModel, config
     let cells = table.numbers.values.len() as u64;
     let missing = table.numbers.values.iter().filter(|x| !x.is_finite()).count() as u64;
     if missing > 0 {
-        eprintln!(
-            "note: {} of {} cells are missing or infinite and count as their column's median",
-            words::thousands(missing),
-            words::thousands(cells)
-        );
+        let (some, all) = (words::thousands(missing), words::thousands(cells));
+        Message::note(format!("{some} of {all} cells are missing or infinite and count as their column's median"))
+            .with("missing", missing)
+            .with("cells", cells)
+            .tell();
     }
     bar.set_message("scoring");
     bar.set_position(1);
@@ -235,7 +236,8 @@ pub(super) fn exit_code(row: &str, scores: &Scores, fail_on: Option<Severity>) -
     if let (Some(worst), Some(threshold)) = (worst, fail_on)
         && worst >= threshold
     {
-        eprintln!("a {row} of severity {} was found (--fail-on {})", worst.name(), threshold.name());
+        let text = format!("a {row} of severity {} was found (--fail-on {})", worst.name(), threshold.name());
+        Message::ended(Kind::FailOn, text).with("severity", worst.name()).tell();
         return ExitCode::from(Kind::FailOn.exit_code());
     }
     ExitCode::SUCCESS
@@ -267,7 +269,9 @@ fn tell_unused(table: &Table, info: &TableInfo) {
     let unused: Vec<&String> = table.unused.iter().filter(|name| !known(name)).collect();
     if !unused.is_empty() {
         let names = listed(&unused);
-        eprintln!("note: ignored {} that the model did not learn: {}", columns(unused.len()), terminal::escape(&names));
+        let text =
+            format!("ignored {} that the model did not learn: {}", columns(unused.len()), terminal::escape(&names));
+        Message::note(text).with("columns", unused.into_iter().cloned().collect::<Vec<_>>()).tell();
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use comfy_table::{Cell, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::messages;
 use crate::anomaly::Severity;
+use crate::config::LogFormat;
 use crate::error::Error;
 
 /// Text on one line without anything that moves the cursor, hides text or turns its direction.
@@ -31,7 +33,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 }
 
 /// Control characters, line separators, and the invisible characters that reorder or hide text (Unicode TR 36).
-fn is_steering(c: char) -> bool {
+pub(super) fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
@@ -85,9 +87,9 @@ pub fn severity(severity: Severity, coloured: bool) -> String {
     if coloured { format!("\u{1b}[{colour}m{name}\u{1b}[0m") } else { name.to_owned() }
 }
 
-/// A bar on standard error for `length` steps; invisible unless that is a terminal.
+/// A bar on standard error for `length` steps; invisible unless that is a terminal where a person looks.
 pub fn progress(what: &'static str, length: u64) -> ProgressBar {
-    if !stderr().is_terminal() {
+    if !stderr().is_terminal() || messages::format() == LogFormat::Json {
         return ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
     }
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}").expect("the template is fixed");
@@ -97,7 +99,7 @@ pub fn progress(what: &'static str, length: u64) -> ProgressBar {
 }
 
 /// An error and its causes, one on each line.
-pub fn error_chain(error: &Error) -> String {
+pub(super) fn error_chain(error: &Error) -> String {
     let mut out = format!("error: {}\n", escape(&error.to_string()));
     let mut cause = std::error::Error::source(error);
     while let Some(e) = cause {

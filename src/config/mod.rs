@@ -20,7 +20,7 @@ pub mod settings;
 mod tests;
 
 pub use print::{init, reference};
-pub use settings::{Geometry, Run, Sequence, Settings};
+pub use settings::{Geometry, LogFormat, Run, Sequence, Settings};
 
 /// Largest configuration file; real ones are a few kilobytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;

@@ -319,6 +319,12 @@ options! {
     "run.strict" => run.strict, "true or false",
         |_| true,
         "Whether a tripped gate ends score with exit code 5 (flag --strict).";
+    "run.shadow" => run.shadow, "the name of an alias: 1 to 64 of the characters a-z, 0-9, _ and -",
+        |v| v.run.shadow.as_ref().is_none_or(|alias| !alias.is_empty()),
+        "Alias of a version, such as challenger, that scores each night after the champion's run is published; what it would change is in shadow.json (flag --shadow).";
+    "run.log-format" => run.log_format, "text or json",
+        |_| true,
+        "How messages are written to standard error: lines for people, or one JSON object a line (flag --log-format).";
 }
 
 fn are_members(list: &[String]) -> bool {

@@ -426,6 +426,17 @@ impl Default for Outputs {
     }
 }
 
+/// How messages are written to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
 /// Where and how this installation runs: the values of flags that a nightly job would otherwise repeat. Not stored in
 /// models.
 #[derive(Debug, Clone, PartialEq)]
@@ -448,6 +459,10 @@ pub struct Run {
     pub fail_on: Option<Severity>,
     /// Whether a tripped gate ends `score` with exit code 5.
     pub strict: bool,
+    /// Alias of the version that `score` lets follow the champion.
+    pub shadow: Option<String>,
+    /// How messages are written to standard error.
+    pub log_format: LogFormat,
 }
 
 impl Default for Run {
@@ -462,6 +477,8 @@ impl Default for Run {
             seed: 0,
             fail_on: None,
             strict: false,
+            shadow: None,
+            log_format: LogFormat::Text,
         }
     }
 }

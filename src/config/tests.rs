@@ -52,6 +52,7 @@ fn every_option_writes_and_reads_the_same_field() {
             Some(Value::String(_)) if opt.key == "geometry.backend" => {
                 Value::String("extended-isolation-forest".into())
             }
+            Some(Value::String(_)) if opt.key == "run.log-format" => Value::String("json".into()),
             None | Some(Value::String(_)) => Value::String("other".into()),
             Some(Value::Array(_)) if opt.key.ends_with("members") => Value::Array(vec![Value::String("dbscan".into())]),
             Some(Value::Array(_)) if opt.key.ends_with("asns") => Value::Array(vec![Value::Integer(64500)]),

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use super::{archive, csv, html, jsonl, parquet};
 use crate::anomaly::{Anomaly, RunInfo};
 use crate::error::{Error, Kind, Result};
+use crate::fsutil::is_temporary;
 
 /// Layout version of the run folder, in `run.json`.
 pub const FORMAT_VERSION: u32 = 1;
@@ -245,7 +246,7 @@ fn inspect(dir: &Path) -> Result<Option<Existing>> {
             folders += 1;
         } else if let Some(name) = all_files().find(|name| entry.file_name() == *name) {
             existing.files.push((name, fs::read(entry.path()).map_err(failed)?));
-        } else {
+        } else if !is_temporary(&entry.file_name().to_string_lossy()) {
             existing.carried.push(entry.path());
         }
     }

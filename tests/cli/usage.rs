@@ -22,7 +22,7 @@ fn help_lists_every_command() {
 #[test]
 fn the_flags_of_the_contract_exist() {
     let test = CliTest::new();
-    let expected: [(&[&str], &[&str]); 19] = [
+    let expected: [(&[&str], &[&str]); 21] = [
         (&["demo"], &["--out"]),
         (
             &["simulate"],
@@ -106,7 +106,9 @@ fn the_flags_of_the_contract_exist() {
             ],
         ),
         (&["doctor"], &["--store", "--models", "--name", "--quick", "--config", "--json"]),
-        (&["config", "show"], &["--config", "--set"]),
+        (&["config", "show"], &["--config", "--set", "--log-format", "--threads"]),
+        (&["completions"], &["<SHELL>"]),
+        (&["man"], &["--out"]),
     ];
     for (command, flags) in expected {
         let help = test.stdout(&[command, &["--help"]].concat());

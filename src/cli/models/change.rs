@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::json;
 
 use crate::cli::args::{GcArgs, PromoteArgs, RollbackArgs};
+use crate::cli::messages::Message;
 use crate::cli::{cannot_print, layers, now, print_json, score, terminal};
 use crate::error::{Error, Result};
 use crate::models::{Because, GcReport, LoadedModel, Registry, Swapped, TrainedOn};
@@ -64,7 +65,8 @@ fn tell(
     out: &mut dyn Write,
 ) -> Result<()> {
     if let Some(broken) = registry.log()?.broken {
-        eprintln!("warning: log.jsonl: {}; `quietwatch models verify` says more", terminal::escape(&broken));
+        let text = format!("log.jsonl: {}; `quietwatch models verify` says more", terminal::escape(&broken));
+        Message::warning(text).with("model", registry.name()).tell();
     }
     if json {
         return print_json(

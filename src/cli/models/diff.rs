@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::args::DiffArgs;
-use crate::cli::score::{Nights, check_schema, score, window};
+use crate::cli::messages::Message;
+use crate::cli::score::{Nights, check_schema, score, tell_in_sample, window};
 use crate::cli::{self, cannot_print, evaluate, layers, print_json, table, terminal};
 use crate::config::Config;
 use crate::date::Date;
@@ -56,7 +57,9 @@ pub(super) fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<()> {
     let input = args.input.open(&new_config)?;
     let nights = nights(args, &input.store, window(&old)?.1.max(window(&new)?.1))?;
     let (old_info, old_rows) = score(&input.store, &old, name, &old_config, nights)?;
+    tell_in_sample(&old_info, &old)?;
     let (new_info, new_rows) = score(&input.store, &new, name, &new_config, nights)?;
+    tell_in_sample(&new_info, &new)?;
     let difference = compare((&old_info, &old_rows), (&new_info, &new_rows), labels.as_deref());
     if args.json {
         return print_json(out, &Titled { name, from: args.from, to: args.to, body: &difference });
@@ -79,9 +82,11 @@ fn nights(args: &DiffArgs, days: &dyn Days, trained: Date) -> Result<Nights> {
     let latest = days.list()?.last().map(|day| day.0);
     let latest = latest.ok_or_else(|| Error::new(Kind::NoData, "the input has no day to score"))?;
     if let (None, None, true) = (args.since, args.until, latest <= trained) {
-        eprintln!(
-            "note: the input has no night after both trainings, which end on {trained}; the latest night is compared instead"
-        );
+        Message::note(format!(
+            "the input has no night after both trainings, which end on {trained}; the latest night is compared instead"
+        ))
+        .with("date", latest.to_string())
+        .tell();
         return Ok(Nights::Latest);
     }
     let until = args.until.unwrap_or(latest);
