@@ -43,6 +43,13 @@ example-model:
     models/make-example.sh "${CARGO_TARGET_DIR:-target}/release/quietwatch" .
     datasets/list.sh
 
+# Execute the notebooks with the built binary; --write keeps their outputs (needs Python 3.10 and PyPI).
+notebooks *ARGS:
+    cargo build --release
+    test -d "${CARGO_TARGET_DIR:-target}/notebooks" || python3 -m venv "${CARGO_TARGET_DIR:-target}/notebooks"
+    "${CARGO_TARGET_DIR:-target}/notebooks/bin/pip" install --quiet --requirement notebooks/requirements.txt
+    QUIETWATCH="$(realpath "${CARGO_TARGET_DIR:-target}/release/quietwatch")" "${CARGO_TARGET_DIR:-target}/notebooks/bin/python" notebooks/execute.py {{ARGS}}
+
 # Write the digests of the data sets.
 datasets:
     datasets/list.sh
