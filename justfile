@@ -43,6 +43,11 @@ example-model:
     models/make-example.sh "${CARGO_TARGET_DIR:-target}/release/quietwatch" .
     datasets/list.sh
 
+# Type the commands of docs/operations.md from top to bottom in an empty folder (a minute).
+operations:
+    cargo build --release
+    tests/sweeps/operations.sh "${CARGO_TARGET_DIR:-target}/release/quietwatch"
+
 # Execute the notebooks with the built binary; --write keeps their outputs (needs Python 3.10 and PyPI).
 notebooks *ARGS:
     cargo build --release
