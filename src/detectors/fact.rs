@@ -1,8 +1,37 @@
 //! Facts: what a detector saw, in numbers and names that can be checked in the log. `explain` turns them into words.
 
 use crate::date::Date;
-use crate::features::catalog::Feature;
-use crate::tables::ValueKind;
+use crate::features::catalog::{Feature, session};
+use crate::tables::{DayTables, ValueKind};
+
+/// The session that a fact is about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionOf {
+    /// App or client.
+    pub channel: String,
+    /// Address.
+    pub ip: String,
+    /// First call, ms.
+    pub start_ms: i64,
+    /// Last call, ms.
+    pub end_ms: i64,
+    /// Calls.
+    pub calls: f64,
+}
+
+impl SessionOf {
+    /// The session in this row of the day's sessions.
+    pub(super) fn new(day: &DayTables, row: usize) -> Self {
+        let key = &day.session_keys[row];
+        Self {
+            channel: day.text(key.channel).to_owned(),
+            ip: day.text(key.ip).to_owned(),
+            start_ms: key.start_ms,
+            end_ms: key.end_ms,
+            calls: day.session.get(row, session::CALLS),
+        }
+    }
+}
 
 /// One observation beside what is usual.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,16 +176,8 @@ pub enum Fact {
     },
     /// An unusual session.
     Session {
-        /// Channel.
-        channel: String,
-        /// Address.
-        ip: String,
-        /// First call, ms.
-        start_ms: i64,
-        /// Last call, ms.
-        end_ms: i64,
-        /// Calls.
-        calls: f64,
+        /// Which.
+        session: SessionOf,
         /// The feature that is odd, what was seen and what is usual.
         feature: &'static Feature,
         /// Seen.
@@ -166,29 +187,15 @@ pub enum Fact {
     },
     /// A session whose parts are unusual together.
     WholeSession {
-        /// Channel.
-        channel: String,
-        /// Address.
-        ip: String,
-        /// First call, ms.
-        start_ms: i64,
-        /// Last call, ms.
-        end_ms: i64,
-        /// Calls.
-        calls: f64,
+        /// Which.
+        session: SessionOf,
         /// Features, seen and usual, the oddest first.
         parts: Vec<(&'static Feature, f64, f64)>,
     },
     /// A session whose steps do not follow each other as they usually do.
     Order {
-        /// Channel.
-        channel: String,
-        /// Address.
-        ip: String,
-        /// First call, ms.
-        start_ms: i64,
-        /// Last call, ms.
-        end_ms: i64,
+        /// Which.
+        session: SessionOf,
         /// The step before the strangest one; empty if the session began with it.
         before: String,
         /// The strangest step; empty if the session ended where it usually goes on.
@@ -199,21 +206,15 @@ pub enum Fact {
         p: f64,
         /// What usually follows instead (empty: the end), and its probability.
         usual: Option<(String, f64)>,
+        /// The steps of the usual session that is most like it, and how many such sessions there were.
+        nearest: Option<(Vec<String>, f64)>,
         /// Requests of the strangest steps, in order.
         request_ids: Vec<String>,
     },
     /// A session that others rather than this user would have had.
     Stranger {
-        /// Channel.
-        channel: String,
-        /// Address.
-        ip: String,
-        /// First call, ms.
-        start_ms: i64,
-        /// Last call, ms.
-        end_ms: i64,
-        /// Calls.
-        calls: f64,
+        /// Which.
+        session: SessionOf,
         /// How many times likelier a step of it is for others than for this user.
         likelier: f64,
     },

@@ -26,7 +26,7 @@ use crate::features::catalog::Family;
 use crate::tables::DayTables;
 
 pub use campaign::Campaign;
-pub use fact::Fact;
+pub use fact::{Fact, SessionOf};
 use statistical::counts::predictive as counts_predictive;
 
 /// One raw score of a detector.

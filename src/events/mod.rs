@@ -23,6 +23,7 @@ pub mod quarantine;
 mod read;
 pub mod source;
 mod split;
+pub mod step;
 mod tile;
 mod time;
 pub mod verbs;

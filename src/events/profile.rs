@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::batch::{Field, NUMBERS};
+use super::step::StepColumn;
 use super::time::TimeFormat;
 use crate::error::{Error, Kind, Result};
 
@@ -125,7 +126,7 @@ pub struct Profile {
     pub(super) dialect: Dialect,
     pub(super) time: TimeFormat,
     session_gap_minutes: u32,
-    token: Vec<String>,
+    step: Vec<StepColumn>,
 }
 
 #[derive(Deserialize)]
@@ -175,7 +176,7 @@ struct SequenceToml {
 
 impl Default for SequenceToml {
     fn default() -> Self {
-        Self { token: ["action", "entity_name", "status_class"].map(String::from).to_vec() }
+        Self { token: StepColumn::USUAL.map(String::from).to_vec() }
     }
 }
 
@@ -244,13 +245,17 @@ impl Profile {
         if !(1..=1440).contains(&file.session.gap_minutes) {
             return Err(fail(format!("session.gap-minutes: expected 1 to 1440, found {}", file.session.gap_minutes)));
         }
-        let known = |t: &str| t == "action" || t == "status_class" || Field::ALL.iter().any(|f| f.name() == t);
-        if let Some(unknown) = file.sequence.token.iter().find(|t| !known(t)) {
-            return Err(fail(format!(
-                "sequence.token: expected action, status_class or text columns, found {unknown:?}"
-            )));
+        let mut step = Vec::new();
+        for name in &file.sequence.token {
+            let column = StepColumn::from_name(name).ok_or_else(|| {
+                fail(format!("sequence.token: expected action, status_class, gap or text columns, found {name:?}"))
+            })?;
+            if step.contains(&column) {
+                return Err(fail(format!("sequence.token: {name} is there twice")));
+            }
+            step.push(column);
         }
-        if file.sequence.token.is_empty() {
+        if step.is_empty() {
             return Err(fail("sequence.token: expected at least one column".to_owned()));
         }
         let time = match dialect {
@@ -260,14 +265,7 @@ impl Profile {
                     .map_err(|e| fail(e.to_string()).with_source(e))?
             }
         };
-        Ok(Self {
-            name: file.name,
-            bindings,
-            dialect,
-            time,
-            session_gap_minutes: file.session.gap_minutes,
-            token: file.sequence.token,
-        })
+        Ok(Self { name: file.name, bindings, dialect, time, session_gap_minutes: file.session.gap_minutes, step })
     }
 
     /// The profile's name.
@@ -280,9 +278,9 @@ impl Profile {
         self.session_gap_minutes
     }
 
-    /// The columns whose values make a sequence token, in order.
-    pub fn token(&self) -> &[String] {
-        &self.token
+    /// What a step of a session is made of.
+    pub fn step(&self) -> &[StepColumn] {
+        &self.step
     }
 
     /// Whether a source column that nothing is bound to is nevertheless expected.
@@ -320,7 +318,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!((profile.name(), profile.session_gap_minutes()), ("okta", 45));
-        assert_eq!(profile.token(), ["action", "status_class"]);
+        assert_eq!(profile.step(), [StepColumn::Action, StepColumn::StatusClass]);
         assert_eq!(profile.bindings.len(), 2, "a label is never read");
     }
 
@@ -336,6 +334,8 @@ mod tests {
             (format!("{required}[timestamp]\nzone='Mars/Base'\n"), "zone"),
             (format!("{required}[session]\ngap-minutes=0\n"), "gap-minutes"),
             (format!("{required}[sequence]\ntoken=['colour']\n"), "colour"),
+            (format!("{required}[sequence]\ntoken=['action', 'action']\n"), "twice"),
+            (format!("{required}[sequence]\ntoken=[]\n"), "at least one"),
             (format!("{required}error_code='e'\n"), "error_code"),
             (format!("{required}org_id=[]\n"), "org_id"),
         ] {

@@ -2,13 +2,13 @@
 
 use super::sentence::Said;
 use super::words::{clock, name, number, percent};
-use crate::detectors::Fact;
+use crate::detectors::{Fact, SessionOf};
 
 /// What a fact of the family sequence says.
 pub(super) fn say(fact: &Fact) -> Said {
     match fact {
-        Fact::Order { channel, ip, start_ms, end_ms, before, step, gap, p, usual, request_ids: _ } => {
-            let session = session(*start_ms, *end_ms, channel, ip, None);
+        Fact::Order { session, before, step, gap, p, usual, nearest, request_ids: _ } => {
+            let session = subject(session);
             let after = if before.is_empty() { String::new() } else { format!(" after {}", name(before)) };
             let strange = match (step.is_empty(), before.is_empty()) {
                 (true, _) => format!("ended{after}"),
@@ -20,16 +20,20 @@ pub(super) fn say(fact: &Fact) -> Said {
                 (format!("{next} ({})", percent(*p)), next)
             });
             let instead = usually.as_ref().map_or(String::new(), |(said, _)| format!("; {said} usually follows there"));
+            let nearest = nearest.as_ref().map_or(String::new(), |(steps, times)| {
+                let times = if *times == 1.0 { "once".to_owned() } else { format!("{} times", number(*times)) };
+                format!(" The usual session most like it (seen {times}): {}.", path(steps))
+            });
             Said {
                 feature: "order of calls".into(),
                 observed: if step.is_empty() { "end".to_owned() } else { name(step) },
                 expected: usually.map_or_else(String::new, |(_, next)| next),
                 low: 0.0,
                 high: 0.0,
-                sentence: format!("{session} {strange}, which is the case {} times{instead}.", one_in(*p)),
+                sentence: format!("{session} {strange}, which is the case {} times{instead}.{nearest}", one_in(*p)),
             }
         }
-        Fact::Stranger { channel, ip, start_ms, end_ms, calls, likelier } => Said {
+        Fact::Stranger { session, likelier } => Said {
             feature: "steps of another".into(),
             observed: format!("{}× likelier for others", number(*likelier)),
             expected: "likelier for this user".into(),
@@ -37,7 +41,7 @@ pub(super) fn say(fact: &Fact) -> Said {
             high: 1.0,
             sentence: format!(
                 "{} is made of steps that others take in this order and this user does not: on average {} times likelier for them.",
-                session(*start_ms, *end_ms, channel, ip, Some(*calls)),
+                subject(session),
                 number(*likelier)
             ),
         },
@@ -46,9 +50,25 @@ pub(super) fn say(fact: &Fact) -> Said {
 }
 
 /// A session as the subject of a sentence.
-fn session(start_ms: i64, end_ms: i64, channel: &str, ip: &str, calls: Option<f64>) -> String {
-    let calls = calls.map_or(String::new(), |n| format!(", {} {}", number(n), if n == 1.0 { "call" } else { "calls" }));
-    format!("The session {}–{} UTC ({} from {}{calls})", clock(start_ms), clock(end_ms), name(channel), name(ip))
+pub(super) fn subject(of: &SessionOf) -> String {
+    format!(
+        "The session {}–{} UTC ({} from {}, {} {})",
+        clock(of.start_ms),
+        clock(of.end_ms),
+        name(&of.channel),
+        name(&of.ip),
+        number(of.calls),
+        if of.calls == 1.0 { "call" } else { "calls" }
+    )
+}
+
+/// Steps in their order; of many the first and how many more there are.
+fn path(steps: &[String]) -> String {
+    const NAMED: usize = 8;
+    let named: Vec<String> = steps.iter().take(NAMED).map(|step| name(step)).collect();
+    let more = steps.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" → {more} more") } else { String::new() };
+    format!("{}{more}", named.join(" → "))
 }
 
 /// The time behind a step, by `features::gap_bucket`.
@@ -71,51 +91,69 @@ fn one_in(p: f64) -> String {
 mod tests {
     use super::*;
 
-    fn order(before: &str, step: &str, usual: Option<(String, f64)>) -> String {
-        let [channel, ip, before, step] = ["Bulk Tool", "198.51.100.7", before, step].map(str::to_owned);
+    fn session(calls: f64) -> SessionOf {
         let start_ms = 1_767_276_120_000;
-        let end_ms = start_ms + 600_000;
-        let request_ids = Vec::new();
-        say(&Fact::Order { channel, ip, start_ms, end_ms, before, step, gap: 5, p: 1e-4, usual, request_ids }).sentence
+        SessionOf {
+            channel: "Bulk Tool".into(),
+            ip: "198.51.100.7".into(),
+            start_ms,
+            end_ms: start_ms + 600_000,
+            calls,
+        }
+    }
+
+    fn order(before: &str, step: &str, usual: Option<(String, f64)>, nearest: Option<(&[&str], f64)>) -> String {
+        let [before, step] = [before, step].map(str::to_owned);
+        let nearest = nearest.map(|(steps, times)| (steps.iter().map(|s| (*s).to_owned()).collect(), times));
+        let fact = Fact::Order {
+            session: session(9.0),
+            before,
+            step,
+            gap: 5,
+            p: 1e-4,
+            usual,
+            nearest,
+            request_ids: Vec::new(),
+        };
+        say(&fact).sentence
     }
 
     #[test]
     fn the_strangest_step_is_told_with_what_usually_follows() {
         assert_eq!(
-            order("bulk_result", "bulk_delete", Some(("bulk_poll".into(), 0.83))),
-            "The session 14:02–14:12 UTC (Bulk Tool from 198.51.100.7) went on with bulk_delete within two minutes after bulk_result, \
-             which is the case one in 10,000 times; bulk_poll (83 %) usually follows there."
+            order(
+                "bulk_result",
+                "bulk_delete",
+                Some(("bulk_poll".into(), 0.83)),
+                Some((&["bulk_result", "bulk_poll"], 31.0))
+            ),
+            "The session 14:02–14:12 UTC (Bulk Tool from 198.51.100.7, 9 calls) went on with bulk_delete within two minutes after bulk_result, \
+             which is the case one in 10,000 times; bulk_poll (83 %) usually follows there. The usual session most like it (seen 31 times): bulk_result → bulk_poll."
         );
         assert_eq!(
-            order("", "bulk_delete", None),
-            "The session 14:02–14:12 UTC (Bulk Tool from 198.51.100.7) began with bulk_delete, which is the case one in 10,000 times."
+            order("", "bulk_delete", None, None),
+            "The session 14:02–14:12 UTC (Bulk Tool from 198.51.100.7, 9 calls) began with bulk_delete, which is the case one in 10,000 times."
         );
         assert_eq!(
-            order("bulk_create", "", Some(("bulk_poll".into(), 0.9))),
-            "The session 14:02–14:12 UTC (Bulk Tool from 198.51.100.7) ended after bulk_create, which is the case one in 10,000 times; \
+            order("bulk_create", "", Some(("bulk_poll".into(), 0.9)), None),
+            "The session 14:02–14:12 UTC (Bulk Tool from 198.51.100.7, 9 calls) ended after bulk_create, which is the case one in 10,000 times; \
              bulk_poll (90 %) usually follows there."
         );
     }
 
     #[test]
     fn names_in_steps_cannot_direct_a_terminal() {
-        let said = order("query \u{1b}[31m\u{202e}x", "query a\nb", Some(("\u{7}".into(), 0.5)));
-        assert!(!said.contains(['\u{1b}', '\u{202e}', '\n', '\u{7}']), "{said:?}");
+        let nearest: &[&str] = &["a\u{1b}]0;x\u{7}", "\u{200f}b"];
+        let said = order("query \u{1b}[31m\u{202e}x", "query a\nb", Some(("\u{7}".into(), 0.5)), Some((nearest, 1.0)));
+        assert!(!said.contains(['\u{1b}', '\u{202e}', '\u{200f}', '\n', '\u{7}']), "{said:?}");
     }
 
     #[test]
     fn a_session_of_others_is_told_with_its_calls() {
-        let fact = Fact::Stranger {
-            channel: "Bulk Tool".into(),
-            ip: "198.51.100.7".into(),
-            start_ms: 0,
-            end_ms: 60_000,
-            calls: 1.0,
-            likelier: 34.2,
-        };
+        let fact = Fact::Stranger { session: session(1.0), likelier: 34.2 };
         assert_eq!(
             say(&fact).sentence,
-            "The session 00:00–00:01 UTC (Bulk Tool from 198.51.100.7, 1 call) is made of steps that others take in this order and this \
+            "The session 14:02–14:12 UTC (Bulk Tool from 198.51.100.7, 1 call) is made of steps that others take in this order and this \
              user does not: on average 34 times likelier for them."
         );
     }

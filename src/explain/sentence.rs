@@ -248,25 +248,21 @@ pub fn say(fact: &Fact) -> Said {
             high: *threshold,
             sentence: format!("Rule: {rule} ({}; the rule's threshold is {}).", number(*observed), number(*threshold)),
         },
-        Fact::Session { channel, ip, start_ms, end_ms, calls, feature, observed, expected } => Said {
+        Fact::Session { session, feature, observed, expected } => Said {
             feature: format!("session {}", feature.name),
             observed: amount(*observed, feature.unit),
             expected: amount(*expected, feature.unit),
             low: 0.0,
             high: *expected,
             sentence: format!(
-                "The session {}–{} UTC ({} from {}, {} calls) stands out: {}: {}, usual {} a session.",
-                clock(*start_ms),
-                clock(*end_ms),
-                name(channel),
-                name(ip),
-                number(*calls),
+                "{} stands out: {}: {}, usual {} a session.",
+                super::order::subject(session),
                 feature.meaning,
                 bare(*observed, feature.unit),
                 bare(*expected, feature.unit)
             ),
         },
-        Fact::WholeSession { channel, ip, start_ms, end_ms, calls, parts } => {
+        Fact::WholeSession { session, parts } => {
             let each = |of: &dyn Fn(&(&'static Feature, f64, f64)) -> String| {
                 parts.iter().map(of).collect::<Vec<_>>().join("; ")
             };
@@ -277,12 +273,8 @@ pub fn say(fact: &Fact) -> Said {
                 low: 0.0,
                 high: 0.0,
                 sentence: format!(
-                    "The session {}–{} UTC ({} from {}, {} calls) as a whole: {}.",
-                    clock(*start_ms),
-                    clock(*end_ms),
-                    name(channel),
-                    name(ip),
-                    number(*calls),
+                    "{} as a whole: {}.",
+                    super::order::subject(session),
                     each(&|(f, seen, usual)| format!(
                         "{} {} (usual {})",
                         brief(f.meaning),

@@ -447,8 +447,10 @@ fn story(told: &Told<'_>, who: &str, evidence: &[(Evidence, Fact)], calls: u64, 
             Fact::New { kind, .. } | Fact::NewShare { kind, .. } | Fact::Mix { kind, .. } => kind.name().to_owned(),
             Fact::Hours { .. } | Fact::MissingHours { .. } | Fact::Profile { .. } => "hours".into(),
             Fact::Rule { .. } => e.detector.clone(),
-            Fact::Session { start_ms, .. } | Fact::WholeSession { start_ms, .. } => format!("session {start_ms}"),
-            Fact::Order { start_ms, .. } | Fact::Stranger { start_ms, .. } => format!("order {start_ms}"),
+            Fact::Session { session, .. } | Fact::WholeSession { session, .. } => {
+                format!("session {}", session.start_ms)
+            }
+            Fact::Order { session, .. } | Fact::Stranger { session, .. } => format!("order {}", session.start_ms),
             _ => e.feature.clone(),
         };
         if topics.insert(topic) {

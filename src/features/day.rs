@@ -423,7 +423,7 @@ fn described(mut place: Place) -> Place {
 }
 
 /// Parts of a multi-valued object name.
-fn members(set: &str) -> impl Iterator<Item = &str> {
+pub(super) fn members(set: &str) -> impl Iterator<Item = &str> {
     set.split([';', ',', '|']).map(str::trim).filter(|e| !e.is_empty())
 }
 

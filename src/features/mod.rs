@@ -15,6 +15,7 @@ mod rollup;
 #[cfg(feature = "frame")]
 pub mod sequences;
 mod session;
+mod steps;
 #[cfg(feature = "frame")]
 pub mod table;
 mod tally;
@@ -25,14 +26,17 @@ mod tests;
 mod user;
 
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
 use crate::date::Date;
 use crate::enrich::Place;
 use crate::events::action::Action;
 use crate::events::batch::Events;
+use crate::events::step::StepColumn;
 use crate::tables::{DayTables, FeatureTable, HourRow, SessionKey, Sym, ValueKind, ValueRow};
 use catalog::Feature;
 use day::{Day, Texts};
+use steps::Objects;
 use tally::NO_ROW;
 
 /// What to compute.
@@ -46,16 +50,18 @@ pub enum Scope {
 
 /// How to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct Options<'a> {
     /// A gap of this many milliseconds or more starts a new session.
     pub session_gap_ms: u32,
+    /// What a step of a session is made of.
+    pub step: &'a [StepColumn],
     /// What to compute.
     pub scope: Scope,
 }
 
-impl Default for Options {
+impl Default for Options<'_> {
     fn default() -> Self {
-        Self { session_gap_ms: 30 * 60_000, scope: Scope::Full }
+        Self { session_gap_ms: 30 * 60_000, step: &StepColumn::USUAL, scope: Scope::Full }
     }
 }
 
@@ -64,9 +70,9 @@ impl Default for Options {
 pub struct Token {
     /// Row in [`DayTables::session`].
     pub session: u32,
-    /// Verb class.
-    pub action: Action,
-    /// First object, by text (0 if none).
+    /// Verb class; `None` if the profile's steps have none.
+    pub action: Option<Action>,
+    /// First object, by text, or what the profile makes steps of besides the verb class (0 if none).
     pub entity: Sym,
     /// HTTP status by hundreds: 1..=5, 0 if unknown (see [`status_class`]).
     pub status_class: u8,
@@ -106,21 +112,25 @@ pub fn compute(
     date: Date,
     events: &Events,
     place: &(dyn Fn(&str) -> Place + Sync),
-    options: &Options,
+    options: &Options<'_>,
 ) -> DayFeatures {
     let day = Day::prepare(date, events, place);
     let full = options.scope == Scope::Full;
+    let objects = if full { Objects::new(events, options.step) } else { None };
     let chunks = user::chunks(&day);
     let (parts, rollups) = rayon::join(
         || -> Vec<user::Chunk> {
             chunks
                 .into_par_iter()
-                .map_init(|| user::Scratch::new(&day), |scratch, users| user::compute(&day, users, *options, scratch))
+                .map_init(
+                    || user::Scratch::new(&day),
+                    |scratch, users| user::compute(&day, users, *options, objects.as_ref(), scratch),
+                )
                 .collect()
         },
         || full.then(|| rollup::compute(&day)),
     );
-    assemble(org_id, &day, parts, rollups)
+    assemble(org_id, &day, parts, rollups, objects.as_ref())
 }
 
 /// Where each kind of text begins among the symbols; number 0 of every kind is the empty text.
@@ -177,7 +187,14 @@ fn table(columns: &'static [Feature]) -> FeatureTable {
     FeatureTable { columns, ..FeatureTable::default() }
 }
 
-fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Option<rollup::Rollups>) -> DayFeatures {
+fn assemble(
+    org_id: &str,
+    day: &Day<'_>,
+    parts: Vec<user::Chunk>,
+    rollups: Option<rollup::Rollups>,
+    objects: Option<&Objects>,
+) -> DayFeatures {
+    let mut named = FxHashMap::default();
     let mut symbols = Symbols::new(day);
     let mut pairs = vec![0_u32; if rollups.is_some() { day::ACTIONS_BY_NAME.len() * day.entities.len() } else { 0 }];
     let requests = name_requests(day, &parts, &mut symbols.text);
@@ -249,7 +266,10 @@ fn assemble(org_id: &str, day: &Day<'_>, parts: Vec<user::Chunk>, rollups: Optio
             tokens.push(Token {
                 session: first_session + token.session,
                 action: token.action,
-                entity: symbols.value(ValueKind::Entity, token.entity),
+                entity: match objects {
+                    None => symbols.value(ValueKind::Entity, token.entity),
+                    Some(objects) => objects.symbol(token.entity, &mut named, &mut symbols.text),
+                },
                 status_class: token.status_class,
                 gap: token.gap,
                 run: token.run,

@@ -7,7 +7,7 @@ use polars::prelude::*;
 
 use super::catalog::{session, user_day};
 use super::testing::{Call, place, random_calls};
-use super::{Options, Scope, compute};
+use super::{Options, compute};
 use crate::events::action::Action;
 use crate::events::batch::Field;
 use crate::features::testing::{DAY, events};
@@ -332,7 +332,7 @@ fn the_kernel_equals_a_plain_group_by_in_every_feature() {
         if case % 4 == 0 {
             calls.iter_mut().filter(|c| c.ms / 60_000 % 2 == 0 || c.ms % 3 > 0).for_each(|c| c.status = 403);
         }
-        let options = Options { session_gap_ms: 29 * 60_000, scope: Scope::Full };
+        let options = Options { session_gap_ms: 29 * 60_000, ..Options::default() };
         let tables = compute("o", DAY, &events(&calls), &place, &options).tables;
 
         let keys = session_keys(&calls, i64::from(options.session_gap_ms));

@@ -2,6 +2,7 @@
 
 use super::catalog::session as f;
 use super::day::{ACTIONS, Day, OUTCOMES, Outcome, Row, calls_of};
+use super::steps::Objects;
 use super::tally::{Counts, NO_ROW, Seen};
 use super::user::Chunk;
 use super::{Options, Scope, gap_bucket, math, status_class};
@@ -24,7 +25,7 @@ pub(super) struct SessionRow {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TokenRow {
     pub(super) session: u32,
-    pub(super) action: Action,
+    pub(super) action: Option<Action>,
     pub(super) entity: u32,
     pub(super) status_class: u8,
     pub(super) gap: u8,
@@ -34,7 +35,7 @@ pub(super) struct TokenRow {
 }
 
 impl TokenRow {
-    fn key(&self) -> (u32, Action, u32, u8, u8) {
+    fn key(&self) -> (u32, Option<Action>, u32, u8, u8) {
         (self.session, self.action, self.entity, self.status_class, self.gap)
     }
 }
@@ -79,7 +80,8 @@ pub(super) fn compute(
     day: &Day<'_>,
     rows: &[u32],
     user: u32,
-    options: Options,
+    options: Options<'_>,
+    objects: Option<&Objects>,
     s: &mut Scratch,
     chunk: &mut Chunk,
 ) -> u32 {
@@ -113,7 +115,7 @@ pub(super) fn compute(
         let calls = found.from as usize..found.to as usize;
         let end = row_of(day, s.calls[calls.end - 1]).ms;
         if options.scope == Scope::Full {
-            tokens(day, &s.calls[calls.clone()], chunk.sessions.len() as u32, chunk);
+            tokens(day, &s.calls[calls.clone()], chunk.sessions.len() as u32, objects, chunk);
         }
         let (start, channel, ip) = (found.start, found.channel, found.ip);
         let values = features(day, calls, s);
@@ -213,20 +215,17 @@ fn features(day: &Day<'_>, calls: std::ops::Range<usize>, s: &mut Scratch) -> [f
     out
 }
 
-fn tokens(day: &Day<'_>, calls: &[u128], session: u32, chunk: &mut Chunk) {
+fn tokens(day: &Day<'_>, calls: &[u128], session: u32, objects: Option<&Objects>, chunk: &mut Chunk) {
     let mut before = None;
     for &call in calls {
         let row = row_of(day, call);
         let id = if row.request == 0 { NO_ROW } else { call as u32 };
-        let token = TokenRow {
-            session,
-            action: row.action,
-            entity: day.set(row.set()).first().copied().unwrap_or(0),
-            status_class: status_class(row.status),
-            gap: gap_bucket(before.map(|ms| row.ms - ms)),
-            run: 1,
-            row: id,
+        let gap = gap_bucket(before.map(|ms| row.ms - ms));
+        let (action, entity) = match objects {
+            None => (Some(row.action), day.set(row.set()).first().copied().unwrap_or(0)),
+            Some(objects) => (objects.with_action().then_some(row.action), objects.code(row.event, gap)),
         };
+        let token = TokenRow { session, action, entity, status_class: status_class(row.status), gap, run: 1, row: id };
         before = Some(row.ms);
         match chunk.tokens.last_mut() {
             Some(last) if last.key() == token.key() => {

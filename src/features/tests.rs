@@ -236,3 +236,36 @@ fn the_documented_features_are_those_of_the_catalog() {
         "docs/features.md is out of date: QUIETWATCH_WRITE_DOCS=1 cargo test --lib documented_features writes it"
     );
 }
+
+#[test]
+fn steps_are_made_of_the_columns_that_a_profile_names() {
+    let call = |ms: i64, resource: &str, status: u16| {
+        Call::at(ms).with(Field::Entity, "B;A").with(Field::Resource, resource).status(status)
+    };
+    let calls = [call(0, "/users", 200), call(50, "/users", 404), call(90, "/users", 404), call(5_000, "", 0)];
+    let steps = |names: &[&str]| -> Vec<(Option<Action>, String, u32)> {
+        let step: Vec<StepColumn> = names.iter().map(|name| StepColumn::from_name(name).unwrap()).collect();
+        let day = compute("o", DAY, &events(&calls), &place, &Options { step: &step, ..Options::default() });
+        let text = |token: &Token| day.tables.text(token.entity).to_owned();
+        day.tokens.iter().map(|t| (t.action, text(t), t.run)).collect()
+    };
+    let verb = Some(calls[0].action);
+    let step = |verb, object: &str, run| (verb, object.to_owned(), run);
+    assert_eq!(
+        steps(&["action", "resource"]),
+        [
+            step(verb, "/users", 1),
+            step(verb, "/users", 2), // another pace than the first
+            step(verb, "", 1),
+        ]
+    );
+    assert_eq!(
+        steps(&["resource", "status_class"]),
+        [step(None, "/users 2xx", 1), step(None, "/users 4xx", 2), step(None, "", 1)]
+    );
+    assert_eq!(
+        steps(&["entity_name", "gap"]),
+        [step(None, "A first", 1), step(None, "A <100ms", 2), step(None, "A <10s", 1)]
+    );
+    assert_eq!(steps(&["action"]).iter().map(|s| s.1.as_str()).collect::<Vec<_>>(), ["", "", ""]);
+}

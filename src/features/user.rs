@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::catalog::user_day as f;
 use super::day::{ACTIONS, ACTIONS_BY_NAME, Day, OUTCOMES, Outcome, calls_of};
 use super::session::{self, SessionRow, TokenRow};
+use super::steps::Objects;
 use super::tally::{Counts, Tally, Uses};
 use super::{Options, Scope, math};
 use crate::events::action::Action;
@@ -176,7 +177,13 @@ pub(super) fn chunks(day: &Day<'_>) -> Vec<Range<usize>> {
 }
 
 /// All rows of some users.
-pub(super) fn compute(day: &Day<'_>, users: Range<usize>, options: Options, scratch: &mut Scratch) -> Chunk {
+pub(super) fn compute(
+    day: &Day<'_>,
+    users: Range<usize>,
+    options: Options<'_>,
+    objects: Option<&Objects>,
+    scratch: &mut Scratch,
+) -> Chunk {
     let mut chunk = Chunk::default();
     let events: usize = users.clone().map(|user| day.rows_of(user).len()).sum();
     chunk.user_values.reserve(users.len() * f::COUNT);
@@ -192,7 +199,7 @@ pub(super) fn compute(day: &Day<'_>, users: Range<usize>, options: Options, scra
         }
         scratch.clear();
         let number = chunk.users.len() as u32;
-        let sessions = session::compute(day, rows, number, options, &mut scratch.session, &mut chunk);
+        let sessions = session::compute(day, rows, number, options, objects, &mut scratch.session, &mut chunk);
         let row = match options.scope {
             Scope::Full => user_day::<true>(day, rows, sessions, scratch, &mut chunk),
             Scope::Rows => user_day::<false>(day, rows, sessions, scratch, &mut chunk),

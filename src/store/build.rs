@@ -10,6 +10,7 @@ use super::{PartitionId, Store, archive, atomic, manifest, names, tables};
 use crate::enrich::Enricher;
 use crate::error::{Error, Kind, Result};
 use crate::events::batch::Events;
+use crate::events::step::StepColumn;
 use crate::features::{self, Options, Scope};
 
 /// A part that this run read.
@@ -137,7 +138,11 @@ impl Builder<'_> {
             part.contributing_rows = if effective { contributing.next().unwrap_or(0) } else { 0 };
         }
         let gap = parts.iter().map(|p| p.session_gap_minutes).min().unwrap_or(30);
-        files.extend(self.tables(&id, &events, gap)?);
+        let step = match parts.first() {
+            Some(first) if parts.iter().all(|p| p.step == first.step) => first.step.clone(),
+            _ => StepColumn::usual(),
+        };
+        files.extend(self.tables(&id, &events, gap, &step)?);
         let manifest = Manifest {
             format: manifest::FORMAT,
             org_id: id.org.clone(),
@@ -146,6 +151,7 @@ impl Builder<'_> {
             enrichment: self.enricher.digest().to_owned(),
             archive,
             session_gap_minutes: gap,
+            step,
             events: events.len() as u64,
             parts,
             files: Vec::new(),
@@ -155,8 +161,14 @@ impl Builder<'_> {
         self.publish(&id, manifest, files)
     }
 
-    fn tables(&self, id: &PartitionId, events: &Events, gap: u32) -> Result<Vec<(String, Content)>> {
-        let options = Options { session_gap_ms: gap * 60_000, scope: Scope::Full };
+    fn tables(
+        &self,
+        id: &PartitionId,
+        events: &Events,
+        gap: u32,
+        step: &[StepColumn],
+    ) -> Result<Vec<(String, Content)>> {
+        let options = Options { session_gap_ms: gap * 60_000, step, scope: Scope::Full };
         let features = features::compute(&id.org, id.date, events, &|ip| self.enricher.lookup(ip), &options);
         let tables = tables::encode_tables(&features)?;
         Ok(tables.into_iter().map(|(table, bytes)| (table_path(table), Content::Bytes(bytes))).collect())

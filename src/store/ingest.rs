@@ -182,6 +182,7 @@ impl Store {
                 created: source.created.clone(),
                 profile: profile.name().to_owned(),
                 session_gap_minutes: profile.session_gap_minutes(),
+                step: profile.step().to_vec(),
                 rows,
                 contributing_rows: 0,
             };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
+use crate::events::step::StepColumn;
 use crate::features::catalog;
 use crate::tables::ValueKind;
 
@@ -29,6 +30,11 @@ pub enum PartKind {
     Unknown,
 }
 
+#[expect(clippy::ptr_arg, reason = "serde hands over the field as it is")]
+fn are_usual(step: &Vec<StepColumn>) -> bool {
+    StepColumn::are_usual(step)
+}
+
 /// One source file's share of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +49,9 @@ pub struct Part {
     pub profile: String,
     /// The profile's session gap.
     pub session_gap_minutes: u32,
+    /// What the profile makes steps of.
+    #[serde(default = "StepColumn::usual", skip_serializing_if = "are_usual")]
+    pub step: Vec<StepColumn>,
     /// Its events of this organisation and date.
     pub rows: u64,
     /// Of these, how many the features are computed from: none if superseded, fewer if another part has them too.
@@ -79,6 +88,9 @@ pub struct Manifest {
     pub archive: bool,
     /// Gap that ends a session: the shortest that a part's profile asks for.
     pub session_gap_minutes: u32,
+    /// What steps are made of: what all parts' profiles ask for, the usual where they differ.
+    #[serde(default = "StepColumn::usual", skip_serializing_if = "are_usual")]
+    pub step: Vec<StepColumn>,
     /// Events that the features are computed from.
     pub events: u64,
     /// By digest.
@@ -188,6 +200,7 @@ mod tests {
             created: created.map(String::from),
             profile: "generic".into(),
             session_gap_minutes: 30,
+            step: StepColumn::usual(),
             rows,
             contributing_rows: 0,
         }

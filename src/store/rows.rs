@@ -42,7 +42,8 @@ pub fn rows(sources: &[SourceFile], profile: &Profile, settings: &Settings) -> R
     }
     let jobs: Vec<_> = slices.into_iter().map(|(id, slices)| (id, buffers.take(&slices))).collect();
     let spilled = buffers.into_spilled();
-    let options = Options { session_gap_ms: profile.session_gap_minutes() * 60_000, scope: Scope::Rows };
+    let gap = profile.session_gap_minutes() * 60_000;
+    let options = Options { session_gap_ms: gap, step: profile.step(), scope: Scope::Rows };
     jobs.into_par_iter()
         .map(|(id, slices)| {
             let events = spilled.collect(slices)?;

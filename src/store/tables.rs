@@ -85,7 +85,10 @@ fn encode_table(features: &DayFeatures, table: &str) -> Result<Vec<u8>> {
                 Column::new("session", Values::Int(k.iter().map(|k| i64::from(k.session)).collect())),
                 Column::new(
                     "action",
-                    Values::Text(k.iter().map(|k| k.action as u32 + 1).collect(), Texts::Words(&actions)),
+                    Values::Text(
+                        k.iter().map(|k| k.action.map_or(0, |a| a as u32 + 1)).collect(),
+                        Texts::Words(&actions),
+                    ),
                 ),
                 Column::new("entity", Values::Text(k.iter().map(|k| k.entity).collect(), text)),
                 Column::new("status_class", Values::Int(k.iter().map(|k| i64::from(k.status_class)).collect())),
@@ -243,9 +246,11 @@ pub struct DayTokens {
     pub rows: Vec<Token>,
 }
 
+/// A step of which the profile's columns say nothing.
+const NO_STEP: &str = "call";
+
 impl DayTokens {
-    /// Steps as words: verb and object. That a call failed is no part of them: a fault of the platform would make everyone's
-    /// sessions strange.
+    /// Steps as words: verb and object, as the profile makes them (`events::step`).
     pub fn into_steps(self) -> Steps {
         let mut numbers = FxHashMap::default();
         let mut words = Vec::new();
@@ -254,9 +259,13 @@ impl DayTokens {
             .iter()
             .map(|t| {
                 let word = *numbers.entry((t.action, t.entity)).or_insert_with(|| {
-                    let (object, coarse) = (&self.text[t.entity as usize], t.action.name().to_owned());
-                    let full = if object.is_empty() { coarse.clone() } else { format!("{coarse} {object}") };
-                    words.push((full, coarse));
+                    let object = &self.text[t.entity as usize];
+                    words.push(match t.action.map(Action::name) {
+                        Some(verb) if object.is_empty() => (verb.to_owned(), verb.to_owned()),
+                        Some(verb) => (format!("{verb} {object}"), verb.to_owned()),
+                        None if object.is_empty() => (NO_STEP.to_owned(), NO_STEP.to_owned()),
+                        None => (object.clone(), NO_STEP.to_owned()),
+                    });
                     words.len() as u32 - 1
                 });
                 Step { session: t.session, word, gap: t.gap, request_id: t.request_id }
@@ -271,7 +280,9 @@ pub(super) fn decode_tokens(frame: &DataFrame) -> Result<DayTokens> {
     let mut text = Dictionary::default();
     let sessions = ints(frame, "session", small)?;
     let mut actions = Vec::with_capacity(sessions.len());
-    texts(frame, "action", |name| actions.push(Action::from_name(name).unwrap_or_default()))?;
+    texts(frame, "action", |name| {
+        actions.push(if name.is_empty() { None } else { Some(Action::from_name(name).unwrap_or_default()) });
+    })?;
     let entities = syms(frame, "entity", &mut text)?;
     let byte = |b: Option<i64>| b.and_then(|b| u8::try_from(b).ok()).unwrap_or(0);
     let (classes, gaps) = (ints(frame, "status_class", byte)?, ints(frame, "gap", byte)?);

@@ -468,3 +468,28 @@ fn a_damaged_or_missing_feature_file_is_made_again_from_the_dates_files() {
         assert_same(&sound, &hurt, "after repair");
     }
 }
+
+#[test]
+fn the_profile_says_what_steps_are_made_of_and_where_two_differ_they_are_usual() {
+    let lab = Lab::new();
+    let mut text = String::from("name = 'own'\n[sequence]\ntoken = ['http_method', 'resource']\n[columns]\n");
+    for name in ["timestamp", "org_id", "user_id", "http_method", "resource", "entity_name"] {
+        text.push_str(&format!("{name} = '{name}'\n"));
+    }
+    let path = lab.dir.path().join("own.toml");
+    fs::write(&path, text).unwrap();
+    let own = Profile::load(path.to_str().unwrap()).unwrap();
+    let call = |ms: i64| Call::at(ms).with(Field::Entity, "Lead").with(Field::HttpMethod, "GET");
+    let file = lab.file("a.csv", &[call(0).with(Field::Resource, "/leads"), call(1).with(Field::HttpMethod, "")]);
+    let words = |store: &Store| -> Vec<(String, String)> {
+        let id = store.partitions().unwrap().remove(0);
+        store.load_tokens(&id).unwrap().into_steps().words
+    };
+    let store = lab.store("own");
+    store.ingest(&[file], &own, &Settings::default(), true, &|_| ()).unwrap();
+    let pair = |full: &str, coarse: &str| (full.to_owned(), coarse.to_owned());
+    assert_eq!(words(&store), [pair("GET /leads", "call"), pair("call", "call")]);
+    ingest(&store, &[lab.file("b.csv", &[call(2)])]);
+    let verb = Call::at(0).action.name();
+    assert!(words(&store).contains(&pair(&format!("{verb} Lead"), verb)), "{:?}", words(&store));
+}

@@ -5,12 +5,14 @@
 //! how well a sequence can be put together again from a short code.
 
 pub mod bags;
+pub mod corpus;
 pub mod habits;
 #[cfg(feature = "neural")]
 pub mod lstm;
 pub mod ngram;
 pub mod night;
 pub mod tail;
+pub mod usual;
 pub mod vocabulary;
 
 #[cfg(test)]

@@ -8,17 +8,19 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::corpus::{Corpus, LONGEST};
 use super::habits::Habits;
 use super::ngram::Ngrams;
 use super::tail::Tail;
+use super::usual::Usual;
 use super::vocabulary::{END, FIRST, UNKNOWN, Vocabulary};
 use super::votes;
 use crate::anomaly::Category;
 use crate::baseline::stats::ln_sidak;
 use crate::config::Sequence;
-use crate::detectors::{Detector, Fact, Findings, Slot, UserDay};
-use crate::features::catalog::{Family, session};
-use crate::tables::{DayTables, Steps};
+use crate::detectors::{Detector, Fact, Findings, SessionOf, Slot, UserDay};
+use crate::features::catalog::Family;
+use crate::tables::Steps;
 
 /// Fewest sessions that an organisation's order is learned from.
 const FEWEST: usize = 300;
@@ -30,85 +32,9 @@ const COMMON_SHARE: f64 = 0.001;
 /// Fewest steps that have an order.
 const SHORTEST: usize = 3;
 
-/// Steps of a session that are looked at.
-const LONGEST: usize = 2_000;
-
-/// Steps of all sessions that are learned from; of more, every other session.
-const MOST: usize = 4_000_000;
-
 /// Steps of the part of a session that is looked at by itself, and how far apart two such parts begin.
 const PART: usize = 12;
 const STRIDE: usize = 4;
-
-/// Sessions seen so far, to learn from.
-#[derive(Debug, Clone, Default)]
-pub struct Corpus {
-    /// Steps with and without object, by number.
-    words: Vec<(String, String)>,
-    numbers: BTreeMap<String, u32>,
-    users: Vec<String>,
-    user_numbers: BTreeMap<String, u32>,
-    steps: Vec<u32>,
-    /// User and end of each session.
-    sessions: Vec<(u32, usize)>,
-    /// Only every so many-th session is kept, as a power of two.
-    thinned: u32,
-    met: usize,
-}
-
-impl Corpus {
-    /// Adds the sessions of a day, but those of users whose day (by their row) was an `incident`.
-    pub fn add(&mut self, day: &DayTables, incident: impl Fn(usize) -> bool) {
-        let Some(steps) = &day.steps else { return };
-        let words: Vec<u32> = steps.words.iter().map(|(full, coarse)| self.word(full, coarse)).collect();
-        for (row, key) in day.session_keys.iter().enumerate().filter(|(_, key)| !incident(key.user as usize)) {
-            self.met += 1;
-            if !self.met.is_multiple_of(1 << self.thinned) {
-                continue;
-            }
-            let user = self.user(day.text(day.user_day.ids[key.user as usize]));
-            self.steps.extend(steps.of(row as u32).iter().take(LONGEST).map(|s| words[s.word as usize]));
-            self.sessions.push((user, self.steps.len()));
-            if self.steps.len() > MOST {
-                self.thin();
-            }
-        }
-    }
-
-    fn word(&mut self, full: &str, coarse: &str) -> u32 {
-        if let Some(number) = self.numbers.get(full) {
-            return *number;
-        }
-        let number = self.words.len() as u32;
-        self.words.push((full.to_owned(), coarse.to_owned()));
-        self.numbers.insert(full.to_owned(), number);
-        number
-    }
-
-    fn user(&mut self, id: &str) -> u32 {
-        if let Some(number) = self.user_numbers.get(id) {
-            return *number;
-        }
-        let number = self.users.len() as u32;
-        self.users.push(id.to_owned());
-        self.user_numbers.insert(id.to_owned(), number);
-        number
-    }
-
-    /// Keeps every other session.
-    fn thin(&mut self) {
-        let (steps, sessions) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.sessions));
-        let mut from = 0;
-        for (i, (user, to)) in sessions.into_iter().enumerate() {
-            if i % 2 == 1 {
-                self.steps.extend_from_slice(&steps[from..to]);
-                self.sessions.push((user, self.steps.len()));
-            }
-            from = to;
-        }
-        self.thinned += 1;
-    }
-}
 
 /// A word or a user's habits as a record: kind (`word` or `habit`), name, numbers.
 pub type Named<'a> = (&'a str, &'a str, &'a [f64]);
@@ -121,6 +47,7 @@ pub struct Order {
     habits: Habits,
     /// Of training sessions, each left out: mean surprise, that of the most surprising part, and how strange to their users.
     tails: [Tail; 3],
+    usual: Usual,
 }
 
 impl Order {
@@ -152,7 +79,8 @@ impl Order {
             (0..sessions.len()).into_par_iter().map(|i| habits.stranger(users[i], sessions[i], weights[i])).collect();
         let lengths: Vec<usize> = sessions.iter().map(|s| s.len()).collect();
         let tails = [means, parts, strange].map(|scores| Tail::fit(&scores, &lengths));
-        Some(Self { vocabulary, ngrams, habits, tails })
+        let usual = Usual::fit(sessions.iter().zip(&weights).filter(|(_, w)| **w == 1.0).map(|(s, _)| *s));
+        Some(Self { vocabulary, ngrams, habits, tails, usual })
     }
 
     /// Numbers of a day's words.
@@ -167,6 +95,9 @@ impl Order {
         for (name, tail) in TAILS.iter().zip(&self.tails) {
             out.push((format!("{prefix}/tail/{name}"), tail.to_numbers()));
         }
+        let [about, tokens] = self.usual.to_arrays();
+        out.push((format!("{prefix}/usual/about"), about));
+        out.push((format!("{prefix}/usual/tokens"), tokens));
         out
     }
 
@@ -201,7 +132,10 @@ impl Order {
             let name = format!("tail/{name}");
             Tail::from_numbers(numbers(&name)?).ok_or(format!("{prefix}/{name}"))
         };
-        Ok(Self { vocabulary, ngrams, habits, tails: [tail(TAILS[0])?, tail(TAILS[1])?, tail(TAILS[2])?] })
+        let tails = [tail(TAILS[0])?, tail(TAILS[1])?, tail(TAILS[2])?];
+        let usual = Usual::from_arrays(numbers("usual/about")?, numbers("usual/tokens")?, vocabulary.symbols())
+            .ok_or_else(|| format!("{prefix}/usual"))?;
+        Ok(Self { vocabulary, ngrams, habits, tails, usual })
     }
 }
 
@@ -339,21 +273,13 @@ impl Detector for Sequences {
                 continue;
             }
             out.put(base + k, ln_sidak(ln_p, tests), || {
-                if k == 2 { stranger_fact(s, row, score) } else { order_fact(s, order, numbers, row) }
+                if k == 2 {
+                    Fact::Stranger { session: SessionOf::new(s.day, row), likelier: score.exp() }
+                } else {
+                    order_fact(s, order, numbers, row)
+                }
             });
         }
-    }
-}
-
-fn stranger_fact(s: &UserDay<'_>, row: usize, score: f64) -> Fact {
-    let key = &s.day.session_keys[row];
-    Fact::Stranger {
-        channel: s.day.text(key.channel).to_owned(),
-        ip: s.day.text(key.ip).to_owned(),
-        start_ms: key.start_ms,
-        end_ms: key.end_ms,
-        calls: s.day.session.get(row, session::CALLS),
-        likelier: score.exp(),
     }
 }
 
@@ -375,20 +301,17 @@ fn order_fact(s: &UserDay<'_>, order: &Order, numbers: &[u32], row: usize) -> Fa
         let seen = tokens.get(at).copied().unwrap_or(END);
         *token != seen && *p > 2.0 * (-surprise[at]).exp()
     });
-    let key = &s.day.session_keys[row];
+    let name = |token: u32| if token >= FIRST { order.vocabulary.name(token).to_owned() } else { String::new() };
+    let nearest = order.usual.nearest(&tokens);
     Fact::Order {
-        channel: s.day.text(key.channel).to_owned(),
-        ip: s.day.text(key.ip).to_owned(),
-        start_ms: key.start_ms,
-        end_ms: key.end_ms,
+        session: SessionOf::new(s.day, row),
         before: if at == 0 { String::new() } else { word(at - 1) },
         step: word(at),
         gap: of.get(at).map_or(0, |t| t.gap),
         p: (-surprise[at]).exp(),
-        usual: usual.map(|(token, p)| {
-            let name = if token >= FIRST { order.vocabulary.name(token).to_owned() } else { String::new() };
-            (name, p)
-        }),
+        usual: usual.map(|(token, p)| (name(token), p)),
+        nearest: nearest
+            .map(|(tokens, times)| (tokens.iter().map(|t| order.vocabulary.name(*t).to_owned()).collect(), times)),
         request_ids: {
             let mut at: Vec<usize> = odd.into_iter().filter(|at| *at < of.len()).collect();
             at.sort_unstable();
@@ -399,97 +322,5 @@ fn order_fact(s: &UserDay<'_>, order: &Order, numbers: &[u32], row: usize) -> Fa
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tables::{SessionKey, Step};
-
-    /// A day on which `user` had these sessions, each step an action on an object.
-    fn day(user: &str, sessions: &[&[&str]]) -> DayTables {
-        let mut day = DayTables { text: vec![String::new(), user.to_owned(), "r1".into()], ..DayTables::default() };
-        day.user_day.ids = vec![1];
-        let mut steps = Steps { ids: vec![String::new()], ..Steps::default() };
-        for (row, session) in sessions.iter().enumerate() {
-            day.session_keys.push(SessionKey { user: 0, channel: 0, ip: 0, start_ms: 0, end_ms: 1 });
-            for step in *session {
-                let word = steps.words.len() as u32;
-                let coarse = step.split(' ').next().unwrap_or_default().to_owned();
-                steps.words.push(((*step).to_owned(), coarse));
-                steps.rows.push(Step { session: row as u32, word, gap: 3, request_id: 0 });
-            }
-        }
-        day.steps = Some(steps);
-        day
-    }
-
-    const JOB: [&str; 5] = ["bulk_create Contact", "bulk_poll", "bulk_poll", "bulk_result", "auth"];
-    const READ: [&str; 4] = ["auth", "query Account", "crud_read Account", "query Account"];
-
-    fn order() -> Order {
-        let mut corpus = Corpus::default();
-        for i in 0..400_usize {
-            let (user, of): (&str, &[&str]) = if i % 2 == 0 { ("job", &JOB) } else { ("ann", &READ) };
-            let cut = of.len() - usize::from(i % 5 == 0);
-            corpus.add(&day(user, &[&of[..cut]]), |_| false);
-        }
-        Order::fit(&corpus, &Sequence::default()).unwrap()
-    }
-
-    fn ln_p(order: &Order, session: &[&str]) -> f64 {
-        let of = day("job", &[session]);
-        let steps = of.steps.as_ref().unwrap();
-        let numbers = order.encode(steps);
-        let marked: Vec<u32> = steps.of(0).iter().map(|t| numbers[t.word as usize]).collect();
-        let mut out = Vec::new();
-        order.ngrams.surprise(&unmarked(&marked), &mut out);
-        let said: Vec<f64> = judged(&marked).map(|at| out[at]).collect();
-        order.tails[0].ln_p(summary(&said).0, marked.len())
-    }
-
-    #[test]
-    fn the_usual_calls_in_another_order_are_found() {
-        let order = order();
-        assert!(ln_p(&order, &JOB) > 0.2_f64.ln());
-        let other = ["auth", "bulk_result", "bulk_create Contact", "bulk_poll", "bulk_poll"];
-        assert!(ln_p(&order, &other) < 0.01_f64.ln(), "{}", ln_p(&order, &other).exp());
-    }
-
-    #[test]
-    fn a_rare_object_is_no_strange_order() {
-        let order = order();
-        let renamed = ["bulk_create Contact", "bulk_poll", "bulk_poll", "bulk_result", "auth"];
-        let rare = ["auth", "query Account", "crud_read Ledger__c", "query Account"];
-        assert!(ln_p(&order, &renamed) > 0.2_f64.ln());
-        assert!(ln_p(&order, &rare) > 0.05_f64.ln(), "{}", ln_p(&order, &rare).exp());
-    }
-
-    #[test]
-    fn too_few_sessions_teach_nothing_and_many_are_thinned() {
-        let mut corpus = Corpus::default();
-        (0..FEWEST - 1).for_each(|_| corpus.add(&day("ann", &[&READ]), |_| false));
-        assert!(Order::fit(&corpus, &Sequence::default()).is_none());
-        corpus.add(&day("ann", &[&READ, &READ]), |_| false);
-        let before = corpus.sessions.len();
-        corpus.thin();
-        assert_eq!((corpus.sessions.len(), corpus.steps.len()), (before / 2, before / 2 * READ.len()));
-        corpus.add(&day("ann", &[&READ, &READ]), |_| false);
-        assert_eq!(corpus.sessions.len(), before / 2 + 1, "and of later ones every other is kept");
-    }
-
-    #[test]
-    fn what_a_file_keeps_comes_back_and_nonsense_is_refused() {
-        let order = order();
-        let (arrays, records) = (order.to_arrays("o/0"), order.to_records());
-        let read = |drop: &str, records: &[(&'static str, String, Vec<f64>)]| {
-            let arrays: BTreeMap<&str, &[f64]> =
-                arrays.iter().filter(|a| a.0 != drop).map(|(n, v)| (n.as_str(), v.as_slice())).collect();
-            let records: Vec<(&str, &str, &[f64])> =
-                records.iter().map(|(k, n, v)| (*k, n.as_str(), v.as_slice())).collect();
-            Order::from_parts(&arrays, "o/0", &records)
-        };
-        assert_eq!(read("", &records).unwrap(), order);
-        for (name, _) in &arrays {
-            assert!(read(name, &records).is_err(), "{name}");
-        }
-        assert!(read("", &records[1..]).is_err(), "a word is missing");
-    }
-}
+#[path = "night_tests.rs"]
+mod tests;

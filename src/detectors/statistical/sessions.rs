@@ -4,7 +4,7 @@
 use crate::anomaly::Category;
 use crate::baseline::stats::{ln_gamma_at_least, ln_sidak};
 use crate::baseline::user::SESSION;
-use crate::detectors::{Detector, Fact, Findings, Slot, UserDay};
+use crate::detectors::{Detector, Fact, Findings, SessionOf, Slot, UserDay};
 use crate::features::catalog::{Family, session};
 
 /// Counts of a session, high side.
@@ -37,18 +37,11 @@ impl Detector for Sessions {
                 if y <= p.mean {
                     continue;
                 }
-                out.put(base + i, ln_sidak(p.ln_at_least(y), tests), || {
-                    let key = &s.day.session_keys[row];
-                    Fact::Session {
-                        channel: s.day.text(key.channel).to_owned(),
-                        ip: s.day.text(key.ip).to_owned(),
-                        start_ms: key.start_ms,
-                        end_ms: key.end_ms,
-                        calls: s.day.session.get(row, session::CALLS),
-                        feature: &session::FEATURES[column],
-                        observed: raw,
-                        expected: p.mean + shift,
-                    }
+                out.put(base + i, ln_sidak(p.ln_at_least(y), tests), || Fact::Session {
+                    session: SessionOf::new(s.day, row),
+                    feature: &session::FEATURES[column],
+                    observed: raw,
+                    expected: p.mean + shift,
                 });
             }
         }
@@ -91,13 +84,8 @@ impl Detector for WholeSessions {
             out.put(base, ln_sidak(ln_gamma_at_least(SESSION.len() as f64, statistic), tests), || {
                 const NAMED: usize = 3;
                 above.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-                let key = &s.day.session_keys[row];
                 Fact::WholeSession {
-                    channel: s.day.text(key.channel).to_owned(),
-                    ip: s.day.text(key.ip).to_owned(),
-                    start_ms: key.start_ms,
-                    end_ms: key.end_ms,
-                    calls: s.day.session.get(row, session::CALLS),
+                    session: SessionOf::new(s.day, row),
                     parts: above.iter().take(NAMED).map(|a| (&session::FEATURES[a.1], a.2, a.3)).collect(),
                 }
             });
