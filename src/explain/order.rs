@@ -20,9 +20,9 @@ pub(super) fn say(fact: &Fact) -> Said {
                 (format!("{next} ({})", percent(*p)), next)
             });
             let instead = usually.as_ref().map_or(String::new(), |(said, _)| format!("; {said} usually follows there"));
-            let nearest = nearest.as_ref().map_or(String::new(), |(steps, times)| {
+            let nearest = nearest.as_ref().map_or("No usual session is like it.".to_owned(), |(steps, times)| {
                 let times = if *times == 1.0 { "once".to_owned() } else { format!("{} times", number(*times)) };
-                format!(" The usual session most like it (seen {times}): {}.", path(steps))
+                format!("The usual session most like it (seen {times}): {}.", path(steps))
             });
             Said {
                 feature: "order of calls".into(),
@@ -30,7 +30,7 @@ pub(super) fn say(fact: &Fact) -> Said {
                 expected: usually.map_or_else(String::new, |(_, next)| next),
                 low: 0.0,
                 high: 0.0,
-                sentence: format!("{session} {strange}, which is the case {} times{instead}.{nearest}", one_in(*p)),
+                sentence: format!("{session} {strange}, which is the case {} times{instead}. {nearest}", one_in(*p)),
             }
         }
         Fact::Stranger { session, likelier } => Said {
@@ -62,13 +62,17 @@ pub(super) fn subject(of: &SessionOf) -> String {
     )
 }
 
-/// Steps in their order; of many the first and how many more there are.
+/// Steps in their order, equal ones counted; of many the first and how many more there are.
 fn path(steps: &[String]) -> String {
     const NAMED: usize = 8;
-    let named: Vec<String> = steps.iter().take(NAMED).map(|step| name(step)).collect();
-    let more = steps.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" → {more} more") } else { String::new() };
-    format!("{}{more}", named.join(" → "))
+    let runs: Vec<&[String]> = steps.chunk_by(|a, b| a == b).collect();
+    let shown = runs.iter().take(NAMED).map(|run| match run.len() {
+        1 => name(&run[0]),
+        times => format!("{} ×{times}", name(&run[0])),
+    });
+    let named = shown.collect::<Vec<_>>().join(" → ");
+    let more: usize = runs.iter().skip(NAMED).map(|run| run.len()).sum();
+    if more > 0 { format!("{named} → {more} more") } else { named }
 }
 
 /// The time behind a step, by `features::gap_bucket`.
@@ -125,19 +129,20 @@ mod tests {
                 "bulk_result",
                 "bulk_delete",
                 Some(("bulk_poll".into(), 0.83)),
-                Some((&["bulk_result", "bulk_poll"], 31.0))
+                Some((&["bulk_result", "bulk_poll", "bulk_poll"], 31.0))
             ),
             "The session 14:02–14:12 UTC (Bulk Tool from 198.51.100.7, 9 calls) went on with bulk_delete within two minutes after bulk_result, \
-             which is the case one in 10,000 times; bulk_poll (83 %) usually follows there. The usual session most like it (seen 31 times): bulk_result → bulk_poll."
+             which is the case one in 10,000 times; bulk_poll (83 %) usually follows there. The usual session most like it (seen 31 times): bulk_result → bulk_poll ×2."
         );
         assert_eq!(
             order("", "bulk_delete", None, None),
-            "The session 14:02–14:12 UTC (Bulk Tool from 198.51.100.7, 9 calls) began with bulk_delete, which is the case one in 10,000 times."
+            "The session 14:02–14:12 UTC (Bulk Tool from 198.51.100.7, 9 calls) began with bulk_delete, which is the case one in 10,000 times. No usual \
+             session is like it."
         );
         assert_eq!(
             order("bulk_create", "", Some(("bulk_poll".into(), 0.9)), None),
             "The session 14:02–14:12 UTC (Bulk Tool from 198.51.100.7, 9 calls) ended after bulk_create, which is the case one in 10,000 times; \
-             bulk_poll (90 %) usually follows there."
+             bulk_poll (90 %) usually follows there. No usual session is like it."
         );
     }
 

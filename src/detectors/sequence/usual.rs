@@ -11,6 +11,9 @@ const MOST: usize = 1_000;
 /// Steps of a session that are compared and kept.
 const STEPS: usize = 64;
 
+/// Sessions of which a larger share of steps would have to change are not alike.
+const ALIKE: f64 = 0.6;
+
 /// Distinct sessions by their first steps, and how often each was seen.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Usual {
@@ -31,10 +34,10 @@ impl Usual {
     }
 
     /// The session with the fewest changes to these steps (Levenshtein, over the longer one's length), and how often it was
-    /// seen; of equally near ones the most frequent. `None` if nothing is known or no step is shared.
+    /// seen; of equally near ones the most frequent. `None` if none is alike.
     pub fn nearest(&self, steps: &[u32]) -> Option<(&[u32], f64)> {
         let steps = &steps[..steps.len().min(STEPS)];
-        let mut best = (1.0, None);
+        let mut best = (ALIKE, None);
         for (session, times) in &self.sessions {
             let longer = session.len().max(steps.len()) as f64;
             if session.len().abs_diff(steps.len()) as f64 / longer >= best.0 {
@@ -93,7 +96,8 @@ mod tests {
             Some((&[3, 4, 5][..], 2.0)),
             "of (3 4 5) one step is taken, of (3 4) two change"
         );
-        assert_eq!(usual.nearest(&[10, 11]), None, "nothing in common");
+        assert_eq!(usual.nearest(&[3, 11]), Some((&[3, 4][..], 1.0)), "half of it");
+        assert_eq!(usual.nearest(&[11, 3, 12]), None, "too little in common");
         assert_eq!(usual.nearest(&[]), None);
         assert_eq!(Usual::default().nearest(&[3]), None);
     }
