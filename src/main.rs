@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         }
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    let outcome = cli::run(args, &mut out);
+    let outcome = messages::contained(|| cli::run(args, &mut out));
     match outcome.and_then(|code| out.flush().map(|()| code).map_err(cli::cannot_print)) {
         Ok(code) => code,
         // Whoever read the output has seen enough.

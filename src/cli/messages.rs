@@ -1,9 +1,11 @@
 //! What is said beside the result: notes, warnings and the error that ended a command, as lines for people or, with
 //! `--log-format json`, as one JSON object a line. Nothing else writes to standard error but progress bars, which a log has none of.
 
+use std::any::Any;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::panic;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -11,13 +13,32 @@ use serde_json::{Map, Value, json};
 
 use super::terminal::{error_chain, escape, is_steering};
 use crate::config::LogFormat;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
 /// Decides how this process speaks. The first call holds.
 pub(super) fn speak(format: LogFormat) {
-    let _ = FORMAT.set(format);
+    if FORMAT.set(format).is_ok() && format == LogFormat::Json {
+        panic::set_hook(Box::new(|info| {
+            let place = info.location().map(|l| ("place".to_owned(), l.to_string().into()));
+            say(&line(&super::now(), "error", &told(info.payload()), place.into_iter().collect()));
+        }));
+    }
+}
+
+/// Runs what may panic. That is a bug, and ends the process as an error of that kind does.
+pub fn contained<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    panic::catch_unwind(panic::AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+        let message = format!("this is a bug in quietwatch, please report it: {}", told(payload.as_ref()));
+        Err(Error::new(Kind::Bug, message))
+    })
+}
+
+/// What a panic says.
+fn told(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    text.unwrap_or("no message").to_owned()
 }
 
 /// How this process speaks.
@@ -214,6 +235,16 @@ mod tests {
             (&object["level"], &object["kind"], &object["exit_code"]),
             (&"error".into(), &"input".into(), &4.into())
         );
+    }
+
+    #[test]
+    fn a_panic_ends_as_a_bug_and_a_result_passes() {
+        let number = [1_usize; 3].len();
+        let error = contained(|| -> Result<()> { panic!("rank {number} is gone") }).unwrap_err();
+        assert_eq!((error.kind(), error.kind().exit_code()), (Kind::Bug, 1));
+        assert!(error.to_string().ends_with("rank 3 is gone"), "{error}");
+        assert_eq!(contained(|| Ok(7)).unwrap(), 7);
+        assert_eq!(contained(|| -> Result<()> { Err(Error::new(Kind::Input, "i")) }).unwrap_err().kind(), Kind::Input);
     }
 
     #[test]
