@@ -3,6 +3,8 @@
 //! A manifest holds no time of writing, path or host, so that equal input makes equal bytes; its own digest stands for
 //! the whole partition.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use crate::date::Date;
@@ -102,15 +104,19 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).map_err(|e| Error::new(Kind::Bug, "cannot write a manifest").with_source(e))
+    }
+
+    /// BLAKE3 of the bytes with no check in them.
+    fn check(&self) -> Result<String> {
+        let unchecked = Self { check: String::new(), ..self.clone() }.encode()?;
+        Ok(blake3::hash(&unchecked).to_hex().to_string())
+    }
+
     /// The bytes on disk, with their check.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
-        let encode = |manifest: &Self| {
-            serde_json::to_vec_pretty(manifest)
-                .map_err(|e| Error::new(Kind::Bug, "cannot write a manifest").with_source(e))
-        };
-        let unchecked = encode(&Self { check: String::new(), ..self.clone() })?;
-        let check = blake3::hash(&unchecked).to_hex().to_string();
-        let mut bytes = encode(&Self { check, ..self.clone() })?;
+        let mut bytes = Self { check: self.check()?, ..self.clone() }.encode()?;
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -129,6 +135,14 @@ impl Manifest {
         };
         let found = serde_json::from_slice::<Version>(bytes).map_err(|e| damaged().with_source(e))?.format;
         if found != FORMAT {
+            // A bit of the number itself may have flipped: then all the rest is as this engine wrote it.
+            let ours = serde_json::from_slice::<Self>(bytes).is_ok_and(|manifest| {
+                let check = Self { format: FORMAT, ..manifest.clone() }.check().ok();
+                check == Some(manifest.check)
+            });
+            if ours {
+                return Err(damaged());
+            }
             return Err(Error::new(
                 Kind::Input,
                 format!("{place}: expected store format {FORMAT}, found {found}; use the engine version that wrote it"),
@@ -142,6 +156,34 @@ impl Manifest {
     /// The listed file.
     pub(super) fn file(&self, path: &str) -> Option<&File> {
         self.files.iter().find(|f| f.path == path)
+    }
+}
+
+/// What is wrong with a `store.json` that does not say `expected`. A store of another version says so with a digest of what it
+/// says, `{"quietwatch_store":2,"check":"<BLAKE3 of {"quietwatch_store":2>"}`; without that, it is a damaged one of ours.
+pub(super) fn other_marker(text: &[u8], path: &Path, expected: &str) -> Error {
+    let version = || {
+        let (said, check) =
+            std::str::from_utf8(text).ok()?.trim_end().strip_suffix("\"}")?.split_once(",\"check\":\"")?;
+        let version = said.strip_prefix("{\"quietwatch_store\":")?.parse::<u32>().ok()?;
+        (blake3::hash(said.as_bytes()).to_hex().as_str() == check).then_some(version)
+    };
+    let place = path.display();
+    match version() {
+        Some(found) => Error::new(
+            Kind::Input,
+            format!(
+                "{place}: expected a store of version {FORMAT}, found {found}; use the engine version that wrote it"
+            ),
+        ),
+        None => Error::new(
+            Kind::Digest,
+            format!(
+                "{place}: expected {}, found something else: the file is damaged; if this is a store, restore it or write \
+                 that line anew",
+                expected.trim_end()
+            ),
+        ),
     }
 }
 

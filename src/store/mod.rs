@@ -73,14 +73,12 @@ const TEMP: &str = ".tmp";
 const LOCK: &str = ".lock";
 
 impl Store {
-    /// An existing store. [`Kind::Input`] if there is none at `path`, or one of another version.
+    /// An existing store. [`Kind::Input`] if there is none at `path`, or one of another version; [`Kind::Digest`] if what
+    /// says so is damaged.
     pub fn open(path: &Path) -> Result<Self> {
-        match fs::read_to_string(path.join(MARKER)) {
-            Ok(text) if text == MARKER_TEXT => Ok(Self { path: path.to_owned(), buffer_bytes: None }),
-            Ok(_) => Err(Error::new(
-                Kind::Input,
-                format!("{}: expected a store of version 1; another engine version wrote it", path.display()),
-            )),
+        match fs::read(path.join(MARKER)) {
+            Ok(text) if text == MARKER_TEXT.as_bytes() => Ok(Self { path: path.to_owned(), buffer_bytes: None }),
+            Ok(text) => Err(manifest::other_marker(&text, &path.join(MARKER), MARKER_TEXT)),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Err(Error::new(
                 Kind::Input,
                 format!("{}: expected a store, found none; `features --store` makes one", path.display()),

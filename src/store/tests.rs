@@ -309,12 +309,46 @@ fn a_flipped_bit_anywhere_in_a_manifest_is_refused() {
         let mut bad = good.clone();
         bad[at] ^= 1 << (at % 7);
         fs::write(&path, &bad).unwrap();
-        // A flipped version number is a format of another engine.
-        let kind = store.manifest(&id).unwrap_err().kind();
-        assert!(kind == Kind::Digest || (kind == Kind::Input && at < 20), "byte {at}: {kind:?}");
+        assert_eq!(store.manifest(&id).unwrap_err().kind(), Kind::Digest, "byte {at}");
+    }
+    // The number of the format itself is no exception.
+    let number = good.iter().position(u8::is_ascii_digit).unwrap();
+    for bit in 0..8 {
+        let mut bad = good.clone();
+        bad[number] ^= 1 << bit;
+        fs::write(&path, &bad).unwrap();
+        assert_eq!(store.manifest(&id).unwrap_err().kind(), Kind::Digest, "bit {bit} of the format");
     }
     fs::write(&path, &good).unwrap();
     store.load(&id).unwrap();
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_the_marker_of_a_store_is_refused() {
+    let lab = Lab::new();
+    let store = lab.store("s");
+    let path = store.path().join(MARKER);
+    let good = fs::read(&path).unwrap();
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &bad).unwrap();
+        assert_eq!(Store::open(store.path()).unwrap_err().kind(), Kind::Digest, "bit {bit}");
+        assert_eq!(Store::create(store.path()).unwrap_err().kind(), Kind::Digest, "bit {bit}");
+    }
+    for cut in 0..good.len() {
+        fs::write(&path, &good[..cut]).unwrap();
+        assert_eq!(Store::open(store.path()).unwrap_err().kind(), Kind::Digest, "cut at {cut}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert_eq!(Store::open(store.path()).unwrap_err().kind(), Kind::Input, "no store");
+    let said = "{\"quietwatch_store\":2";
+    fs::write(&path, format!("{said},\"check\":\"{}\"}}\n", blake3::hash(said.as_bytes()))).unwrap();
+    let error = Store::open(store.path()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Input);
+    assert!(error.to_string().contains("expected a store of version 1, found 2"), "{error}");
+    fs::write(&path, &good).unwrap();
+    Store::open(store.path()).unwrap();
 }
 
 #[test]
