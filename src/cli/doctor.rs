@@ -11,12 +11,12 @@ use serde_json::json;
 
 use super::args::DoctorArgs;
 use super::models::change::gate;
-use super::{cannot_print, now, print_json, terminal};
+use super::{cannot_print, layers, now, print_json, terminal};
 use crate::config::Config;
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
 use crate::events::Profile;
-use crate::models::{self, CHAMPION, Registry, Selector, TrainedOn};
+use crate::models::{self, CHAMPION, Registry, Selector, TrainedOn, VersionInfo};
 use crate::report::words::count;
 use crate::store::{PartitionId, Store, feature_schema};
 
@@ -143,7 +143,7 @@ fn installation(args: &DoctorArgs, config: &Config, report: &mut Report) -> Resu
     match &run.models {
         None => report.warn("models", "not told where they are, so not looked at", "give --models DIR"),
         Some(path) => {
-            let known = all_models(path, run.name.as_deref(), args.quick, latest, report);
+            let known = all_models(path, config, args.quick, latest, report);
             if let (Some(store), None) = (&store, &run.name) {
                 kept_nights(store, &known, report)?;
             }
@@ -269,13 +269,13 @@ fn content(store: &Store, ids: &[PartitionId], quick: bool, report: &mut Report)
 /// Looks at the models; returns the digests of all their versions.
 fn all_models(
     path: &Path,
-    name: Option<&str>,
+    config: &Config,
     quick: bool,
     latest: Option<Date>,
     report: &mut Report,
 ) -> BTreeSet<String> {
-    let names = match name {
-        Some(name) => Ok(vec![name.to_owned()]),
+    let names = match &config.run().name {
+        Some(name) => Ok(vec![name.clone()]),
         None => models::names(path),
     };
     let mut known = BTreeSet::new();
@@ -287,7 +287,7 @@ fn all_models(
         }
         Ok(names) => {
             for name in names {
-                let looked = Registry::open(path, &name).and_then(|registry| {
+                let looked = layers::registry_of(config, path, &name).and_then(|registry| {
                     let digests = model(&registry, quick, latest, report)?;
                     known.extend(digests);
                     Ok(())
@@ -322,6 +322,14 @@ fn model(registry: &Registry, quick: bool, latest: Option<Date>, report: &mut Re
         if let Some(log) = checks.iter().find(|c| c.what == "log").and_then(|c| c.outcome.as_ref().ok()) {
             report.ok(&about("log"), format!("{log}, the chain holds"));
         }
+    }
+    let signed = |v: &VersionInfo| Some(format!("version {} by {}", v.version, v.signed_by.as_ref().ok()?.as_ref()?));
+    let signed: Vec<String> = versions.iter().filter_map(signed).collect();
+    if !signed.is_empty() {
+        report.ok(&about("signatures"), signed.join(", "));
+    }
+    if let (true, Some(e)) = (quick, versions.iter().find_map(|v| v.signed_by.as_ref().err())) {
+        report.fail(&about("signatures"), e, "docs/operations.md says what can be done");
     }
     champion(registry, latest, report)?;
     let left = registry.leftover_files()?;

@@ -6,9 +6,11 @@ use super::args::{
     Args, BacktestArgs, Command, ConfigArgs, ConfigCommand, DiffArgs, DoctorArgs, FeaturesArgs, GcArgs, InputArgs,
     ModelArgs, ModelsCommand, ScoreArgs, TrainArgs,
 };
+use super::messages::Message;
+use super::terminal;
 use crate::config::{Config, Layers, LogFormat};
 use crate::error::{Error, Kind, Result};
-use crate::models::Registry;
+use crate::models::{Registry, Signing};
 
 impl Args {
     /// The flag, else what the configuration of the command says. A configuration that cannot be read says nothing here:
@@ -100,8 +102,7 @@ impl ModelArgs {
     /// The registry of the model.
     pub(super) fn registry(&self, config: &ConfigArgs) -> Result<Registry> {
         let config = self.resolve(config)?;
-        let (models, name) = model(&config)?;
-        Registry::open(models, name)
+        registry(&config)
     }
 }
 
@@ -161,6 +162,26 @@ pub(super) fn model(config: &Config) -> Result<(&Path, &str)> {
     let models = models(config)?;
     let name = config.run().name.as_deref().ok_or_else(|| missing("--name", "run.name"))?;
     Ok((models, name))
+}
+
+/// The registry of the model, with the keys of its signatures.
+pub(super) fn registry(config: &Config) -> Result<Registry> {
+    let (models, name) = model(config)?;
+    registry_of(config, models, name)
+}
+
+/// As [`registry`], of a model by name.
+pub(super) fn registry_of(config: &Config, models: &Path, name: &str) -> Result<Registry> {
+    let registry = Registry::open(models, name)?;
+    let keys = &config.run().signing;
+    let (signing, exposed) = Signing::read(keys.key_file.as_deref(), &keys.trusted_keys)?;
+    if let Some(path) = keys.key_file.as_deref().filter(|_| exposed) {
+        let shown = path.display().to_string();
+        let text =
+            format!("{}: others than its owner may read this private key; chmod 600 it", terminal::escape(&shown));
+        Message::warning(text).with_path("path", path).tell();
+    }
+    Ok(registry.signing_with(signing))
 }
 
 fn missing(flag: &str, key: &str) -> Error {

@@ -24,7 +24,10 @@ pub(super) fn run(command: &ModelsCommand, out: &mut dyn Write) -> Result<()> {
         ModelsCommand::List(args) => {
             let config = args.model.resolve(&args.config)?;
             match &config.run().name {
-                Some(name) => list_versions(&Registry::open(layers::models(&config)?, name)?, args.json, out),
+                Some(name) => {
+                    let registry = layers::registry_of(&config, layers::models(&config)?, name)?;
+                    list_versions(&registry, args.json, out)
+                }
                 None => list_models(layers::models(&config)?, args.json, out),
             }
         }
@@ -77,7 +80,12 @@ fn list_versions(registry: &Registry, json: bool, out: &mut dyn Write) -> Result
     if json {
         return print_json(out, &versions.iter().map(version_json).collect::<Vec<_>>());
     }
-    let mut table = terminal::table(&["version", "aliases", "trained on", "user-days", "made", "digest", "last named"]);
+    let mut columns = vec!["version", "aliases", "trained on", "user-days", "made", "digest", "last named"];
+    let signatures = versions.iter().any(|info| !matches!(info.signed_by, Ok(None)));
+    if signatures {
+        columns.push("signed by");
+    }
+    let mut table = terminal::table(&columns);
     for info in &versions {
         let (trained, user_days, digest) = match &info.manifest {
             Ok((digest, m)) => {
@@ -88,10 +96,15 @@ fn list_versions(registry: &Registry, json: bool, out: &mut dyn Write) -> Result
             Err(e) => ("cannot be used".to_owned(), String::new(), e.to_string()),
         };
         let made = info.created.clone().unwrap_or_default();
-        terminal::add_row(
-            &mut table,
-            [info.version.to_string(), info.aliases.join(", "), trained, user_days, made, digest, last_named(info)],
-        );
+        let version = info.version.to_string();
+        let mut row = vec![version, info.aliases.join(", "), trained, user_days, made, digest, last_named(info)];
+        if signatures {
+            row.push(match &info.signed_by {
+                Ok(key) => key.clone().unwrap_or_default(),
+                Err(e) => format!("WRONG: {e}"),
+            });
+        }
+        terminal::add_row(&mut table, row);
     }
     writeln!(out, "{}", terminal::render(&table)).map_err(cannot_print)
 }
@@ -140,6 +153,11 @@ fn version_json(info: &VersionInfo) -> Value {
         Err(e) => json!({ "error": e.to_string() }),
     };
     merge(&mut value, details);
+    match &info.signed_by {
+        Ok(Some(key)) => merge(&mut value, json!({ "signed_by": key })),
+        Ok(None) => {}
+        Err(e) => merge(&mut value, json!({ "signature_error": e.to_string() })),
+    }
     value
 }
 
@@ -160,11 +178,15 @@ fn show(registry: &Registry, model: &LoadedModel, json: bool, out: &mut dyn Writ
     let name = registry.name();
     let (versions, _) = registry.list()?;
     let info = versions.into_iter().find(|info| info.version == model.version);
-    let (aliases, history) = info.map(|info| (info.aliases, info.history)).unwrap_or_default();
+    let (aliases, history, signed_by) =
+        info.map(|info| (info.aliases, info.history, info.signed_by.ok().flatten())).unwrap_or_default();
     if json {
         let mut value = json!({
             "name": name, "version": model.version, "digest": model.digest, "aliases": aliases, "history": history,
         });
+        if let Some(key) = &signed_by {
+            merge(&mut value, json!({ "signed_by": key }));
+        }
         merge(
             &mut value,
             serde_json::to_value(manifest).map_err(|e| Error::new(Kind::Bug, "cannot print").with_source(e))?,
@@ -178,6 +200,7 @@ fn show(registry: &Registry, model: &LoadedModel, json: bool, out: &mut dyn Writ
         ("engine", format!("{} (format {})", manifest.engine_version, manifest.format_version)),
         ("trained on", trained_on(manifest)),
     ];
+    lines.extend(signed_by.map(|key| ("signed by", key)));
     match manifest.trained_on() {
         Some(TrainedOn::Table(table)) => lines.extend([
             ("keys", listed(&table.keys)),

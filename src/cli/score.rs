@@ -15,7 +15,7 @@ use crate::anomaly::{Anomaly, NightSummary, RunInfo};
 use crate::config::Config;
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
-use crate::models::{LoadedModel, Registry, TrainedOn};
+use crate::models::{LoadedModel, TrainedOn};
 use crate::pipeline::gates::missing_before;
 use crate::pipeline::{Days, Scorer};
 use crate::report::run_folder::{self, Published};
@@ -47,8 +47,7 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
         }
         _ => Nights::Latest,
     };
-    let (models, name) = layers::model(&base)?;
-    let registry = Registry::open(models, name)?;
+    let registry = layers::registry(&base)?;
     let (model, _in_use) = registry.load_in_use(&args.version.selector())?;
     window(&model)?;
     check_schema(&model)?;
@@ -56,7 +55,7 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
     let run = config.run();
     outputs::check(&args.out, &config)?;
     let input = args.input.open(&config)?;
-    let (info, anomalies) = score(&input.store, &model, name, &config, nights)?;
+    let (info, anomalies) = score(&input.store, &model, registry.name(), &config, nights)?;
     tell_in_sample(&info, &model)?;
     let published = publish(&args.out, &info, &anomalies, &config)?;
     outputs::write(&info, &anomalies, &config)?;

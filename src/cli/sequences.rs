@@ -19,7 +19,7 @@ use crate::features::sequences::{self, Sequences};
 use crate::features::table;
 use crate::fusion;
 use crate::fusion::table::Scores;
-use crate::models::{Draft, LoadedModel, Manifest, Registry, SequenceInfo, TrainedOn};
+use crate::models::{Draft, LoadedModel, Manifest, SequenceInfo, TrainedOn};
 use crate::pipeline::{self, TrainedSequences};
 use crate::report::escape::clip;
 use crate::report::scores::{self, ScoresRun};
@@ -34,8 +34,7 @@ pub(super) fn train(path: &Path, args: &TrainArgs, out: &mut dyn Write) -> Resul
         ));
     }
     let config = args.layers()?.resolve()?;
-    let (models, name) = layers::model(&config)?;
-    let registry = Registry::open(models, name)?;
+    let registry = layers::registry(&config)?;
     let bar = terminal::progress("reading", 2);
     let read = sequences::read(path, &config.settings().limits)?;
     tell_unused(&read);
@@ -166,11 +165,11 @@ pub(super) fn score(path: &Path, args: &ScoreArgs, out: &mut dyn Write) -> Resul
     }
     let said = args.layers()?;
     let base = said.resolve()?;
-    let (models, name) = layers::model(&base)?;
-    let (model, _in_use) = Registry::open(models, name)?.load_in_use(&args.version.selector())?;
+    let registry = layers::registry(&base)?;
+    let (model, _in_use) = registry.load_in_use(&args.version.selector())?;
     let config = said.resolve_at_score_time(&model.manifest.settings)?;
     let (read, scores, unknown) = compute(path, &model, &config)?;
-    let mut run = ScoresRun::of_sequences(name, model.version, &model.digest);
+    let mut run = ScoresRun::of_sequences(registry.name(), model.version, &model.digest);
     run.input_digest = read.digest();
     run.rows = read.len() as u64;
     run.tokens = Some(read.tokens() as u64);

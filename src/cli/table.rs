@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::features::table::{self, Key, Table, Wanted, listed};
 use crate::fusion::combine;
 use crate::fusion::table::Scores;
-use crate::models::{Array, Draft, LoadedModel, MISSING_RULE, Manifest, Registry, TableInfo, TrainedOn};
+use crate::models::{Array, Draft, LoadedModel, MISSING_RULE, Manifest, TableInfo, TrainedOn};
 use crate::pipeline;
 use crate::report::escape::clip;
 use crate::report::scores::{self, ScoresRun};
@@ -71,8 +71,7 @@ pub(super) fn train(path: &Path, args: &TrainArgs, out: &mut dyn Write) -> Resul
     }
     scores::check_keys(keys, Geometry::MEMBERS)?;
     let config = args.layers()?.resolve()?;
-    let (models, name) = layers::model(&config)?;
-    let registry = Registry::open(models, name)?;
+    let registry = layers::registry(&config)?;
     let wanted = Wanted { keys, excluded: &args.table.exclude, learned: None };
     let bar = terminal::progress("reading", 2);
     let table = table::read(path, wanted, &config.settings().limits)?;
@@ -178,12 +177,12 @@ pub(super) fn score(path: &Path, args: &ScoreArgs, out: &mut dyn Write) -> Resul
     }
     let said = args.layers()?;
     let base = said.resolve()?;
-    let (models, name) = layers::model(&base)?;
-    let (model, _in_use) = Registry::open(models, name)?.load_in_use(&args.version.selector())?;
+    let registry = layers::registry(&base)?;
+    let (model, _in_use) = registry.load_in_use(&args.version.selector())?;
     let columns = learned(&model)?.columns.len() as u64;
     let config = said.resolve_at_score_time(&model.manifest.settings)?;
     let (table, scores) = compute(path, &args.table, &model, &config)?;
-    let mut run = ScoresRun::of_table(name, model.version, &model.digest);
+    let mut run = ScoresRun::of_table(registry.name(), model.version, &model.digest);
     run.input_digest = table.digest();
     run.rows = table.numbers.rows as u64;
     run.columns = Some(columns);

@@ -23,8 +23,7 @@ pub(super) fn run(args: &TrainArgs, out: &mut dyn Write) -> Result<()> {
     }
     let config = args.layers()?.resolve()?;
     // The registry is looked at first: a bad name fails before the work, not after it.
-    let (models, name) = layers::model(&config)?;
-    let registry = Registry::open(models, name)?;
+    let registry = layers::registry(&config)?;
     let input = args.input.open(&config)?;
     let (version, trained) = train(&input.store, args.until, &config, &registry)?;
     let (from, until) = trained.window;

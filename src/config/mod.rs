@@ -135,7 +135,7 @@ impl Layers {
             if trained != said {
                 let message = format!(
                     "{} ({}): expected {}, with which the model was trained, found {}; at score time only alerts, ranking, \
-                     enrich, outputs, expected and gates may change; train again to change it",
+                     enrich, outputs, expected, gates and signing may change; train again to change it",
                     opt.key,
                     config.origins[opt.key],
                     shown(trained.as_ref()),
@@ -151,7 +151,8 @@ impl Layers {
         let from_model = *origin == Origin::Model;
         let start = |opt: &Opt| {
             // Run settings are never part of a model.
-            let origin = if from_model && opt.section() == "run" { Origin::Default } else { origin.clone() };
+            let of_run = matches!(opt.section(), "run" | "signing");
+            let origin = if from_model && of_run { Origin::Default } else { origin.clone() };
             (opt.key, origin)
         };
         let mut config = Config { values: base, origins: OPTIONS.iter().map(start).collect() };

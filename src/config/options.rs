@@ -45,17 +45,26 @@ impl Opt {
     /// Whether it may differ from the model's value at score time: these keys decide what is reported, what is known
     /// about the world and how this installation runs, not what was learned.
     pub(super) fn free_at_score_time(&self) -> bool {
-        matches!(self.section(), "alerts" | "ranking" | "enrich" | "outputs" | "expected" | "gates" | "run")
+        matches!(self.section(), "alerts" | "ranking" | "enrich" | "outputs" | "expected" | "gates" | "run" | "signing")
     }
 
     /// Whether a relative value means a path beside the configuration file.
     pub(super) fn is_path(&self) -> bool {
-        matches!(self.key, "enrich.networks" | "outputs.metrics" | "outputs.ocsf" | "run.store" | "run.models")
+        matches!(
+            self.key,
+            "enrich.networks"
+                | "outputs.metrics"
+                | "outputs.ocsf"
+                | "run.store"
+                | "run.models"
+                | "signing.key-file"
+                | "signing.trusted-keys"
+        )
     }
 }
 
 /// One sentence for each section, in the order of [`OPTIONS`].
-pub(super) const SECTIONS: [(&str, &str); 14] = [
+pub(super) const SECTIONS: [(&str, &str); 15] = [
     ("limits", "Limits on untrusted input; exceeding one ends the command with exit code 4 and nothing half-written."),
     ("enrich", "What is known about networks, apps and users."),
     ("baseline", "How behaviour is learned."),
@@ -73,6 +82,7 @@ pub(super) const SECTIONS: [(&str, &str); 14] = [
     ),
     ("outputs", "What is written beside the fixed files."),
     ("run", "Where and how this installation runs: values of flags that a nightly job would otherwise repeat."),
+    ("signing", "Who vouches for a model version (docs/operations.md, Signatures). Never stored in a model."),
 ];
 
 macro_rules! options {
@@ -325,6 +335,13 @@ options! {
     "run.log-format" => run.log_format, "text or json",
         |_| true,
         "How messages are written to standard error: lines for people, or one JSON object a line (flag --log-format).";
+
+    "signing.key-file" => run.signing.key_file, "a path",
+        |v| v.run.signing.key_file.as_ref().is_none_or(|p| !p.as_os_str().is_empty()),
+        "Ed25519 private key (PKCS#8 PEM) that train signs each new version with, and promote one that nobody has signed.";
+    "signing.trusted-keys" => run.signing.trusted_keys, "a list of paths",
+        |v| v.run.signing.trusted_keys.iter().all(|p| !p.as_os_str().is_empty()),
+        "Ed25519 public keys (PEM): a version without a signature by one of them is refused with exit code 7; empty asks for no signature.";
 }
 
 fn are_members(list: &[String]) -> bool {

@@ -463,6 +463,17 @@ pub struct Run {
     pub shadow: Option<String>,
     /// How messages are written to standard error.
     pub log_format: LogFormat,
+    /// Signatures of model versions.
+    pub signing: KeyFiles,
+}
+
+/// Where the keys of signatures are.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct KeyFiles {
+    /// The private key that signs new versions.
+    pub key_file: Option<PathBuf>,
+    /// The public keys of which a version must bear a signature to be used; none: none is needed.
+    pub trusted_keys: Vec<PathBuf>,
 }
 
 impl Default for Run {
@@ -479,6 +490,7 @@ impl Default for Run {
             strict: false,
             shadow: None,
             log_format: LogFormat::Text,
+            signing: KeyFiles::default(),
         }
     }
 }

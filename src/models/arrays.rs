@@ -39,7 +39,7 @@ impl View for Doubles<'_> {
 }
 
 /// The bytes of `model.safetensors`; the arrays end up sorted by name.
-pub(super) fn encode(arrays: &[Array]) -> Result<Vec<u8>> {
+pub(crate) fn encode(arrays: &[Array]) -> Result<Vec<u8>> {
     let mut sorted: Vec<&Array> = arrays.iter().collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(twins) = sorted.windows(2).find(|w| w[0].name == w[1].name) {

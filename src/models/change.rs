@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::folder::Folder;
 use super::log::{self, Event, Log, LogEntry};
 use super::registry::{ALIASES, LOCK, Registry, VERSIONS, alias, check_name, number, versions};
+use super::sign::{self, SIGNATURES};
 use super::verify::Moment;
 use super::version;
 use super::{CHAMPION, Draft, LoadedModel, Selector};
@@ -25,6 +26,9 @@ const PENDING: &str = ".pending";
 
 /// Longest line of the log that a change may have.
 const MAX_LINE_BYTES: u64 = 64 << 10;
+
+/// Why the first version is champion.
+const FIRST_VERSION: &str = "first version";
 
 /// How long a writer waits for another one.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -93,6 +97,7 @@ impl Registry {
 
         let dir = NewDir::new(&version_dir.join(number(version)))?;
         let digest = version::write(draft, &dir)?;
+        self.sign(version, &digest)?;
         let entry = |event, alias: Option<&str>, reason: &str| LogEntry {
             time: now.to_owned(),
             event,
@@ -105,7 +110,7 @@ impl Registry {
         };
         self.change(&root, &entry(Event::Create, None, "trained"), || dir.publish())?;
         if is_first {
-            let first = entry(Event::Promote, Some(CHAMPION), "first version");
+            let first = entry(Event::Promote, Some(CHAMPION), FIRST_VERSION);
             self.change(&root, &first, || self.name_version(CHAMPION, version, &digest))?;
         }
         Ok(version)
@@ -116,8 +121,14 @@ impl Registry {
     pub fn promote(&self, version: u32, name: &str, because: Because<'_>, gate: Gate<'_>) -> Result<Swapped> {
         check_name("alias", name)?;
         because.check()?;
-        let seen = alias_bytes(&self.settle()?, name)?;
-        let model = self.load(&Selector::Version(version))?;
+        let root = self.settle()?;
+        let seen = alias_bytes(&root, name)?;
+        let model = if self.would_sign(&root, version)? {
+            let unsigned = Self::open(self.models(), self.name())?;
+            unsigned.load(&Selector::Version(version))?
+        } else {
+            self.load(&Selector::Version(version))?
+        };
         gate(&model)?;
         self.swap(Event::Promote, name, &model, seen.as_deref(), because)
     }
@@ -200,6 +211,10 @@ impl Registry {
             let message = format!("version {} changed while it was looked at", model.version);
             return Err(Error::new(Kind::Digest, message));
         }
+        if self.would_sign(&root, model.version)? {
+            self.sign(model.version, &model.digest)?;
+        }
+        self.vouched(&root, model.version, &model.digest)?;
         // An alias that makes no sense names nothing, and can be set right.
         let before = alias(&root, name).ok().flatten();
         let from = before.as_ref().map(|(version, _)| *version);
@@ -255,7 +270,7 @@ impl Registry {
     pub(super) fn write(&self) -> Result<(Lock, Folder)> {
         // Reading first: it refuses folders that are links, before anything is changed behind them.
         let root = self.root()?;
-        for name in [VERSIONS, ALIASES] {
+        for name in [VERSIONS, ALIASES, SIGNATURES] {
             root.folder(name)?;
         }
         let lock = self.lock()?;
@@ -269,12 +284,38 @@ impl Registry {
             }
             log::remove_file(&self.path(), PENDING)?;
         }
-        for folder in [self.path(), self.path().join(VERSIONS), self.path().join(ALIASES)] {
+        let path = self.path();
+        for folder in [path.clone(), path.join(VERSIONS), path.join(ALIASES), path.join(SIGNATURES)] {
             if folder.is_dir() {
                 fsutil::remove_leftovers(&folder)?;
             }
         }
+        sign::remove_orphans(&root)?;
+        self.name_first_version(&root)?;
         Ok((lock, root))
+    }
+
+    /// The first version becomes champion in a change of its own; where a killed training did not come to it, here.
+    fn name_first_version(&self, root: &Folder) -> Result<()> {
+        if alias_bytes(root, CHAMPION)?.is_some() {
+            return Ok(());
+        }
+        let log = Log::read(root)?;
+        let made = log.entries.iter().find(|e| e.event == Event::Create);
+        let Some(made) = made.filter(|_| log.broken.is_none() && log.last_of(CHAMPION).is_none()) else {
+            return Ok(());
+        };
+        if !took_effect(root, made) {
+            return Ok(());
+        }
+        fsutil::create_dirs(&self.path().join(ALIASES))?;
+        let entry = LogEntry {
+            event: Event::Promote,
+            alias: Some(CHAMPION.to_owned()),
+            reason: FIRST_VERSION.to_owned(),
+            ..made.clone()
+        };
+        self.change(root, &entry, || self.name_version(CHAMPION, entry.version, &entry.digest))
     }
 
     /// Holds the model against other writers for as long as the guard lives.

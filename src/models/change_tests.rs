@@ -472,3 +472,21 @@ fn a_reader_beside_promotions_always_gets_one_version_whole() {
     assert_eq!(events(&fixture).len() as u32, 3 + rounds);
     verified(&fixture).unwrap();
 }
+
+#[test]
+fn a_first_training_killed_before_its_version_was_champion_is_completed_by_the_next_writer() {
+    let whole = Fixture::new(1);
+    let fixture = Fixture::new(1);
+    fs::remove_file(fixture.path("aliases/champion")).unwrap();
+    let log = fs::read_to_string(fixture.path("log.jsonl")).unwrap();
+    let first = log.split_inclusive('\n').next().unwrap();
+    fs::write(fixture.path("log.jsonl"), first).unwrap();
+    verified(&fixture).unwrap();
+    assert_eq!(gc(&fixture, 0), [0; 0]);
+    let bytes = |fixture: &Fixture| snapshot(&fixture.path("")).into_values().collect::<Vec<_>>();
+    assert_eq!(bytes(&fixture), bytes(&whole));
+    // A champion that somebody took away stays away.
+    fs::remove_file(fixture.path("aliases/champion")).unwrap();
+    fixture.registry.settle().unwrap();
+    assert!(!fixture.path("aliases/champion").exists());
+}

@@ -7,6 +7,7 @@ use super::change::Because;
 use super::folder::Folder;
 use super::log::{Event, LogEntry};
 use super::registry::{ALIASES, Registry, VERSIONS, alias, alias_names, number, versions};
+use super::sign::{self, SIGNATURES};
 use super::version;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
@@ -116,7 +117,8 @@ impl Registry {
             fsutil::sync_dir(&parent)
         })?;
         // From here on it is a leftover like any other.
-        fs::remove_dir_all(&to).map_err(|e| Error::io(Kind::Usage, "remove", &to, e))
+        fs::remove_dir_all(&to).map_err(|e| Error::io(Kind::Usage, "remove", &to, e))?;
+        sign::remove_orphans(root)
     }
 
     /// Names of what killed writers left. A living writer's are among them.
@@ -133,7 +135,7 @@ fn leftovers(root: &Folder) -> Result<Vec<String>> {
         Ok(())
     };
     look("", root)?;
-    for name in [VERSIONS, ALIASES] {
+    for name in [VERSIONS, ALIASES, SIGNATURES] {
         if let Some(folder) = root.folder(name)? {
             look(&format!("{name}/"), &folder)?;
         }

@@ -20,17 +20,25 @@ mod golden;
 mod log;
 mod records;
 mod registry;
+mod sign;
+#[cfg(test)]
+mod sign_tests;
 #[cfg(test)]
 mod tests;
 mod verify;
 mod version;
 
+#[cfg(all(feature = "frame", any(test, feature = "fuzzing")))]
+pub(crate) use arrays::encode as encode_arrays;
 pub use change::{Because, Gate, Swapped};
 pub use folder::InUse;
 pub use gc::{GcReport, Kept};
 pub use golden::{Golden, agree};
 pub use log::{Event, Log, LogEntry};
+#[cfg(all(feature = "frame", any(test, feature = "fuzzing")))]
+pub(crate) use records::encode as encode_records;
 pub use registry::{Registry, Selector, VersionInfo, names};
+pub use sign::Signing;
 pub use verify::{Check, VerifyReport};
 
 /// Layout of a version folder that this engine writes, and the newest one that it reads.

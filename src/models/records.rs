@@ -39,7 +39,7 @@ fn schema() -> Schema {
 }
 
 /// The bytes of `baseline.arrow`.
-pub(super) fn encode(records: &[Record]) -> Result<Vec<u8>> {
+pub(crate) fn encode(records: &[Record]) -> Result<Vec<u8>> {
     let failed = |e: ArrowError| bug("cannot serialise the records of the model").with_source(e);
     let schema = Arc::new(schema());
     let mut writer = FileWriter::try_new(Vec::new(), &schema).map_err(failed)?;

@@ -5,9 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::folder::{Folder, InUse};
 use super::log::{Event, Log, LogEntry};
+use super::sign::Signing;
+use super::verify::Moment;
 use super::version::{self, is_digest};
 use super::{LoadedModel, Manifest};
 use crate::error::{Error, Kind, Result};
@@ -34,6 +37,7 @@ pub enum Selector {
 pub struct Registry {
     models: PathBuf,
     name: String,
+    signing: Arc<Signing>,
 }
 
 /// A version as a list shows it.
@@ -51,6 +55,8 @@ pub struct VersionInfo {
     pub history: Vec<LogEntry>,
     /// Digest of its manifest and the manifest, or why it cannot be used.
     pub manifest: Result<(String, Manifest)>,
+    /// The key that signed it, if one did, or what is wrong with its signature.
+    pub signed_by: Result<Option<String>>,
 }
 
 /// The names of all models under a folder, sorted.
@@ -64,7 +70,17 @@ impl Registry {
     /// The registry of one model. Nothing is created or read yet; a bad name is [`Kind::Usage`].
     pub fn open(models: &Path, name: &str) -> Result<Self> {
         check_name("model", name)?;
-        Ok(Self { models: models.to_path_buf(), name: name.to_owned() })
+        Ok(Self { models: models.to_path_buf(), name: name.to_owned(), signing: Arc::default() })
+    }
+
+    /// New versions are signed, and versions used only if they are, as `signing` says.
+    #[must_use]
+    pub fn signing_with(self, signing: Signing) -> Self {
+        Self { signing: Arc::new(signing), ..self }
+    }
+
+    pub(super) fn signing(&self) -> &Signing {
+        &self.signing
     }
 
     /// Which version is meant, and the digest that its manifest must have. Missing ones are [`Kind::Model`].
@@ -100,14 +116,33 @@ impl Registry {
 
     /// As [`Self::load`]; while the guard lives, the version is not removed.
     pub fn load_in_use(&self, selector: &Selector) -> Result<(LoadedModel, InUse)> {
-        let (version, digest) = self.resolve(selector)?;
+        let (version, digest) = self.resolve_as_logged(selector)?;
         let root = self.root()?;
         let folder = self.folder(&root, version)?;
         let in_use = folder.in_use();
-        let model = version::read(&folder, version, &digest);
+        let model = self.vouched(&root, version, &digest).and_then(|()| version::read(&folder, version, &digest));
         // What is missing may be missing because the whole version went away between two reads.
         let model = model.map_err(|e| self.folder(&root, version).err().unwrap_or(e))?;
         Ok((model, in_use))
+    }
+
+    /// As [`Self::resolve`]. Where signatures are demanded, an alias must be what the log says: an older version is signed as
+    /// well, and only the log knows that it is not the one that is meant.
+    fn resolve_as_logged(&self, selector: &Selector) -> Result<(u32, String)> {
+        if let Selector::Alias(name) = selector
+            && self.signing.demands()
+        {
+            let root = self.root()?;
+            let moment = Moment::read(&root)?;
+            if let Some(named) = moment.aliases.get(name.as_str()) {
+                self.check_log(&moment)?;
+                self.check_alias(&root, name, named, &moment)?;
+                if let Ok(Some(named)) = named {
+                    return Ok(named.clone());
+                }
+            }
+        }
+        self.resolve(selector)
     }
 
     /// All versions in their order, and what is wrong with aliases. A damaged version is listed with what is wrong.
@@ -138,7 +173,12 @@ impl Registry {
             let made = history.iter().find(|e| e.event == Event::Create);
             let (created, parent) = made.map_or((None, None), |e| (Some(e.time.clone()), e.parent));
             let aliases = aliases.remove(&version).unwrap_or_default();
-            VersionInfo { version, created, parent, aliases, history, manifest: manifest(version) }
+            let manifest = manifest(version);
+            let signed_by = match &manifest {
+                Ok((digest, _)) => self.signed_by(&root, version, digest),
+                Err(_) => Ok(None),
+            };
+            VersionInfo { version, created, parent, aliases, history, manifest, signed_by }
         };
         Ok((versions(&root)?.into_iter().map(info).collect(), broken))
     }
@@ -167,6 +207,10 @@ impl Registry {
     /// The name of the model.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn models(&self) -> &Path {
+        &self.models
     }
 
     pub(super) fn path(&self) -> PathBuf {

@@ -118,12 +118,13 @@ impl Registry {
                 );
                 return Err(Error::new(Kind::Digest, message));
             }
-            version::read(&folder, version, &digest).map(|_| digest)
+            version::read(&folder, version, &digest)?;
+            self.signed_by(root, version, &digest).map(|_| digest)
         };
         Check { what: format!("version {}", number(version)), outcome: check() }
     }
 
-    fn check_alias(
+    pub(super) fn check_alias(
         &self,
         root: &Folder,
         name: &str,
@@ -151,7 +152,7 @@ impl Registry {
         }
     }
 
-    fn check_log(&self, moment: &Moment) -> Result<String> {
+    pub(super) fn check_log(&self, moment: &Moment) -> Result<String> {
         if let Some(broken) = &moment.log.broken {
             let message = format!("{}: {broken}", self.path().join(LOG).display());
             return Err(Error::new(Kind::Digest, message));

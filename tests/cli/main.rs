@@ -17,6 +17,7 @@ mod ocsf;
 mod sequences;
 mod shadow;
 mod shipped;
+mod signatures;
 mod sources;
 mod table;
 mod usage;

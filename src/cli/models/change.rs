@@ -92,8 +92,7 @@ fn tell(
 
 pub(super) fn gc(args: &GcArgs, out: &mut dyn Write) -> Result<()> {
     let config = args.layers()?.resolve()?;
-    let (models, name) = layers::model(&config)?;
-    let registry = Registry::open(models, name)?;
+    let registry = layers::registry(&config)?;
     let keep = config.run().keep_versions as usize;
     let (now, by) = (now(), user());
     let reason = match args.version {

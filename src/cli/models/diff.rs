@@ -17,7 +17,7 @@ use crate::evaluation::compare::{
     Agreement, Both, Changed, Difference, OnLabels, Place, agreement_of_rows, compare, oddest,
 };
 use crate::features::table::Key;
-use crate::models::{InUse, LoadedModel, Registry, Selector};
+use crate::models::{InUse, LoadedModel, Selector};
 use crate::pipeline::Days;
 use crate::report::escape::shorten;
 use crate::report::words::{count, percent, score as points, thousands};
@@ -34,8 +34,8 @@ const ODD: f64 = 1e-3;
 pub(super) fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<()> {
     let said = args.layers()?;
     let base = said.resolve()?;
-    let (models, name) = layers::model(&base)?;
-    let registry = Registry::open(models, name)?;
+    let registry = layers::registry(&base)?;
+    let name = registry.name();
     let load = |version| -> Result<(LoadedModel, InUse, Config)> {
         let (model, in_use) = registry.load_in_use(&Selector::Version(version))?;
         let config = said.resolve_at_score_time(&model.manifest.settings)?;
