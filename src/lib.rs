@@ -17,6 +17,9 @@ pub mod features;
 pub mod feedback;
 pub mod fsutil;
 pub mod fusion;
+#[cfg(all(feature = "frame", any(test, feature = "fuzzing")))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod models;
 pub mod pipeline;
 pub mod report;

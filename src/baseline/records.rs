@@ -25,22 +25,33 @@ impl Cursor<'_> {
     fn next(&mut self) -> Result<f64> {
         let value = self.numbers.get(self.at).copied().ok_or_else(broken)?;
         self.at += 1;
-        if value.is_finite() { Ok(value) } else { Err(broken()) }
+        if value.abs() <= LARGEST { Ok(value) } else { Err(broken()) }
     }
 
+    /// What is a sum of what is never below zero.
+    fn positive(&mut self) -> Result<f64> {
+        self.next().and_then(|value| if value >= 0.0 { Ok(value) } else { Err(broken()) })
+    }
+
+    fn whole(&mut self, most: u32) -> Result<u32> {
+        let value = self.next()?;
+        if (0.0..=f64::from(most)).contains(&value) && value.fract() == 0.0 { Ok(value as u32) } else { Err(broken()) }
+    }
+
+    /// Sums of what is never below zero.
     fn fill(&mut self, out: &mut [f64]) -> Result<()> {
         for x in out {
-            *x = self.next()?;
+            *x = self.positive()?;
         }
         Ok(())
     }
 
     fn date(&mut self) -> Result<Date> {
-        Ok(Date(self.next()? as i32))
+        Ok(Date(self.whole(LAST_DATE)? as i32))
     }
 
     fn count(&mut self) -> Result<u32> {
-        Ok(self.next()? as u32)
+        self.whole(MOST)
     }
 
     fn score(&mut self) -> Result<f32> {
@@ -53,6 +64,15 @@ impl Cursor<'_> {
     }
 }
 
+/// Larger than any sum of squares that a baseline comes to, and small enough that its own square is a number.
+const LARGEST: f64 = 1e60;
+
+/// More days, users or values than there are, and far enough below 2^32 that counting on does not reach it.
+const MOST: u32 = 1 << 30;
+
+/// 9999-12-31.
+const LAST_DATE: u32 = 2_932_896;
+
 fn broken() -> Error {
     Error::new(Kind::Model, "the baseline's rows do not have the layout that this engine writes; train a new version")
 }
@@ -63,16 +83,14 @@ fn put_count(out: &mut Vec<f64>, c: &CountCell) {
 }
 
 fn get_count(c: &mut Cursor<'_>) -> Result<CountCell> {
-    let mut x = [0.0; 9];
-    c.fill(&mut x)?;
     Ok(CountCell {
-        total: [x[0], x[1]],
-        exposure: [x[2], x[3]],
-        excess: x[4],
-        square: x[5],
-        active: x[6],
-        active_total: x[7],
-        active_square: x[8],
+        total: [c.positive()?, c.positive()?],
+        exposure: [c.positive()?, c.positive()?],
+        excess: c.next()?,
+        square: c.positive()?,
+        active: c.positive()?,
+        active_total: c.positive()?,
+        active_square: c.positive()?,
     })
 }
 
@@ -81,9 +99,13 @@ fn put_rate(out: &mut Vec<f64>, c: &RateCell) {
 }
 
 fn get_rate(c: &mut Cursor<'_>) -> Result<RateCell> {
-    let mut x = [0.0; 7];
-    c.fill(&mut x)?;
-    Ok(RateCell { hits: [x[0], x[1]], trials: [x[2], x[3]], excess: x[4], square: x[5], days: x[6] })
+    Ok(RateCell {
+        hits: [c.positive()?, c.positive()?],
+        trials: [c.positive()?, c.positive()?],
+        excess: c.next()?,
+        square: c.next()?,
+        days: c.positive()?,
+    })
 }
 
 fn put_normal(out: &mut Vec<f64>, c: &NormalCell) {
@@ -91,9 +113,7 @@ fn put_normal(out: &mut Vec<f64>, c: &NormalCell) {
 }
 
 fn get_normal(c: &mut Cursor<'_>) -> Result<NormalCell> {
-    let mut x = [0.0; 3];
-    c.fill(&mut x)?;
-    Ok(NormalCell { n: x[0], mean: x[1], m2: x[2] })
+    Ok(NormalCell { n: c.positive()?, mean: c.next()?, m2: c.positive()? })
 }
 
 fn user_numbers(u: &UserState) -> Vec<f64> {
@@ -118,7 +138,7 @@ fn user_from(numbers: &[f64]) -> Result<UserState> {
     let mut u = UserState::new(c.date()?);
     u.last = c.date()?;
     u.active_days = c.count()?;
-    u.days = c.next()?;
+    u.days = c.positive()?;
     c.fill(&mut u.seen)?;
     c.fill(&mut u.active)?;
     u.counts = (0..COUNTS.len()).map(|_| get_count(&mut c)).collect::<Result<_>>()?;
@@ -138,7 +158,7 @@ fn user_from(numbers: &[f64]) -> Result<UserState> {
     c.fill(&mut profile)?;
     u.profile = profile;
     for k in &mut u.kinds {
-        *k = KindCell { draws: c.next()?, known: c.count()?, once: c.count()?, new_calls: get_count(&mut c)? };
+        *k = KindCell { draws: c.positive()?, known: c.count()?, once: c.count()?, new_calls: get_count(&mut c)? };
     }
     c.end()?;
     Ok(u)
@@ -217,7 +237,7 @@ pub fn read(record: &Record, orgs: &mut std::collections::BTreeMap<String, OrgSt
             "past" => {
                 let mut past = VecDeque::new();
                 while c.at < record.numbers.len() && past.len() < PAST_DAYS {
-                    past.push_back(PastDay { date: c.date()?, calls: c.next()?, errors: c.next()? });
+                    past.push_back(PastDay { date: c.date()?, calls: c.positive()?, errors: c.positive()? });
                 }
                 c.end()?;
                 org.users.get_mut(a).ok_or_else(broken)?.past = past;
@@ -262,9 +282,9 @@ pub fn read(record: &Record, orgs: &mut std::collections::BTreeMap<String, OrgSt
             let number = org.number(kind, b).ok_or_else(broken)?;
             let cell = ValueCell {
                 days: c.count()?,
-                weight: c.next()?,
-                calls: c.next()?,
-                share: c.next()?,
+                weight: c.positive()?,
+                calls: c.positive()?,
+                share: c.positive()?,
                 first: c.date()?,
                 last: c.date()?,
             };
@@ -319,5 +339,35 @@ mod tests {
             let forged = Record { numbers, ..of_weeks[0].clone() };
             assert_eq!(read(&forged, &mut orgs).unwrap_err().kind(), Kind::Model, "{forged:?}");
         }
+    }
+
+    #[test]
+    fn sums_counts_and_dates_that_no_baseline_comes_to_are_refused() {
+        let mut state = OrgState { days: 7, first: Some(Date(100)), last: Some(Date(106)), ..OrgState::default() };
+        state.users.insert("user".into(), UserState::new(Date(100)));
+        let mut rows = Vec::new();
+        write("org", &state, &mut rows);
+        let read_all = |rows: &[Record]| {
+            let mut orgs = BTreeMap::new();
+            rows.iter().try_for_each(|row| read(row, &mut orgs))
+        };
+        read_all(&rows).unwrap();
+        let with = |section: &str, at: usize, value: f64| {
+            let mut rows = rows.clone();
+            rows.iter_mut().find(|r| r.section == section).unwrap().numbers[at] = value;
+            read_all(&rows)
+        };
+        // First and last day, days, and of a user also a mean, which may be below zero, and a sum, which may not.
+        let mean = user_numbers(&UserState::new(Date(100))).len();
+        for (section, at) in [("org", 0), ("org", 2), ("user", 1), ("user", 2)] {
+            for forged in [-1.0, 0.5, 4_294_967_295.0, 1e300, f64::NAN, f64::INFINITY] {
+                assert_eq!(with(section, at, forged).unwrap_err().kind(), Kind::Model, "{section}, {at}: {forged}");
+            }
+            with(section, at, 1_000.0).unwrap();
+        }
+        for at in 3..mean {
+            assert_eq!(with("user", at, 1e61).unwrap_err().kind(), Kind::Model, "number {at}");
+        }
+        assert!((3..mean).filter(|at| with("user", *at, -1.0).is_ok()).count() < mean / 3);
     }
 }

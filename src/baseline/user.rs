@@ -436,7 +436,7 @@ impl UserState {
                 value.last = day.date;
                 match value.days {
                     1 => cell.once += 1,
-                    2 => cell.once -= 1,
+                    2 => cell.once = cell.once.saturating_sub(1),
                     _ => {}
                 }
             }

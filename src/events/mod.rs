@@ -32,6 +32,8 @@ pub use batch::Events;
 pub use columns::UNKNOWN_USER;
 pub use profile::Profile;
 pub use quarantine::{QuarantineRow, Reason};
+#[cfg(all(feature = "frame", any(test, feature = "fuzzing")))]
+pub(crate) use read::rows_in_blocks;
 pub use read::{ReadStats, read, read_map};
 pub use source::{SourceFile, SourceKind, discover};
 

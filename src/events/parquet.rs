@@ -1,6 +1,7 @@
 //! Parquet: the columns that a profile names, a slice of rows at a time, as cells.
 //!
-//! The decoder below was not written for hostile files, so a panic in it is caught and becomes an input error.
+//! The decoder below was not written for hostile files, so a panic in it is caught and becomes an input error. What cannot be
+//! caught is an impossible amount of memory that a forged page header has it ask for: that ends the process, with nothing written.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -217,6 +217,46 @@ fn parquet<T: Send>(
     Err(Error::new(Kind::Input, format!("{}: this build reads no Parquet (feature `frame`)", path.display())))
 }
 
+/// Everything that a file yields: events as text, bad rows, statistics.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) type Yield = (Vec<String>, Vec<(u64, &'static str)>, ReadStats);
+
+/// As [`read`], in blocks of a size of one's own: which size decides nothing.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn rows_in_blocks(
+    path: &Path,
+    profile: &Profile,
+    limits: &Limits,
+    (block_bytes, threads): (usize, usize),
+) -> Result<Yield> {
+    use std::fmt::Write;
+
+    use super::batch::{Field, MISSING};
+
+    let (mut lines, mut bad) = (Vec::new(), Vec::new());
+    let mut quarantine = |q: QuarantineRow| bad.push((q.row, q.reason.as_str()));
+    let mut sink = |events: Events| {
+        for row in 0..events.len() {
+            let mut line = format!("{} {}", events.source_row[row], crate::date::format_ms(events.timestamp_ms[row]));
+            for field in Field::ALL {
+                line.push('|');
+                line.push_str(events.column(field).get(row));
+            }
+            let (action, status, request) = (events.action[row].name(), events.status[row], events.request_id.get(row));
+            write!(line, "|{action}|{status}|{request}").expect("text grows");
+            for numbers in &events.numbers {
+                write!(line, "|{}", numbers.get(row).copied().unwrap_or(MISSING)).expect("text grows");
+            }
+            lines.push(line);
+        }
+        Ok(())
+    };
+    let mut collector = Collector::new(path, limits, &mut quarantine, &mut sink);
+    read_tuned(path, profile, limits, Tuning { block_bytes, threads }, &Ok, &mut collector)?;
+    let stats = collector.finish()?;
+    Ok((lines, bad, stats))
+}
+
 #[cfg(test)]
 #[path = "read_tests.rs"]
 mod tests;

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use super::*;
-use crate::events::batch::Field;
 
 fn write(dir: &tempfile::TempDir, name: &str, bytes: &[u8]) -> std::path::PathBuf {
     let path = dir.path().join(name);
@@ -11,33 +10,13 @@ fn write(dir: &tempfile::TempDir, name: &str, bytes: &[u8]) -> std::path::PathBu
     path
 }
 
-/// Everything that a file yields: events as text, bad rows, statistics.
-type Yield = (Vec<String>, Vec<(u64, &'static str)>, ReadStats);
-
 fn rows(path: &Path, profile: &Profile, tuning: Tuning) -> Result<Yield> {
-    let (mut lines, mut bad) = (Vec::new(), Vec::new());
-    let mut quarantine = |q: QuarantineRow| bad.push((q.row, q.reason.as_str()));
-    let mut sink = |events: Events| {
-        for row in 0..events.len() {
-            let mut line = format!("{} {}", events.source_row[row], crate::date::format_ms(events.timestamp_ms[row]));
-            for field in Field::ALL {
-                line.push('|');
-                line.push_str(events.column(field).get(row));
-            }
-            let (action, status, request) = (events.action[row].name(), events.status[row], events.request_id.get(row));
-            write!(line, "|{action}|{status}|{request}").unwrap();
-            for numbers in &events.numbers {
-                write!(line, "|{}", numbers.get(row).copied().unwrap_or(super::super::batch::MISSING)).unwrap();
-            }
-            lines.push(line);
-        }
-        Ok(())
-    };
-    let limits = Limits { bad_row_share: 1.0, ..Limits::default() };
-    let mut collector = Collector::new(path, &limits, &mut quarantine, &mut sink);
-    read_tuned(path, profile, &limits, tuning, &Ok, &mut collector)?;
-    let stats = collector.finish()?;
-    Ok((lines, bad, stats))
+    rows_in_blocks(
+        path,
+        profile,
+        &Limits { bad_row_share: 1.0, ..Limits::default() },
+        (tuning.block_bytes, tuning.threads),
+    )
 }
 
 fn default_rows(path: &Path, profile: &str) -> Yield {

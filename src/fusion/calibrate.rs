@@ -231,7 +231,8 @@ impl Calibrator {
                     && rest.len() % 2 == 0
                     && !rest.is_empty()
                     && *scale > 0.0
-                    && (0.0..=1.0).contains(share) =>
+                    && *shape >= 0.0
+                    && (FLOOR..=1.0).contains(share) =>
             {
                 let (scores, p) = rest.split_at(rest.len() / 2);
                 Self::Empirical {

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: quietwatch::fuzzing::start(), |data: &[u8]| quietwatch::fuzzing::run("registry", data));
