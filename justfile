@@ -14,7 +14,10 @@ test:
 test-registry:
     QUIETWATCH_SLOW=1 cargo test --release models::
 
-# Promotion, rollback and removal stopped at every system call, by a kill, a full disk, a failing device (needs strace).
+# Every command that writes, stopped at every system call by a kill, a full disk, a failing device (needs strace).
+sweep: sweep-registry sweep-night
+
+# The same of promotion, rollback and removal.
 sweep-registry:
     cargo build --release
     tests/sweeps/registry.sh "${CARGO_TARGET_DIR:-target}/release/quietwatch"
@@ -23,6 +26,24 @@ sweep-registry:
 check-ocsf PYTHON="python3":
     cargo build --release
     tests/fixtures/ocsf/check.sh "${CARGO_TARGET_DIR:-target}/release/quietwatch" {{PYTHON}}
+
+# The same of features, train and score.
+sweep-night:
+    cargo build --release
+    tests/sweeps/night.sh "${CARGO_TARGET_DIR:-target}/release/quietwatch"
+
+# A single bit flipped in a version and in a store, 10,000 times; each must be refused with exit code 7.
+sweep-bits COUNT="10000":
+    cargo build --release
+    tests/sweeps/bits.py "${CARGO_TARGET_DIR:-target}/release/quietwatch" {{COUNT}}
+
+# Fuzzes one target: model, manifest, registry, kept, events, packed, config, profile, table.
+fuzz TARGET SECONDS="600":
+    fuzz/run {{TARGET}} {{SECONDS}}
+
+# Merges what fuzzing learned into the committed corpus.
+fuzz-minimise TARGET:
+    fuzz/minimise {{TARGET}}
 
 # Baseline, detectors, fusion, explain, simulate: no Polars.
 test-fast:

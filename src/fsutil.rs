@@ -34,6 +34,32 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_dir(folder)
 }
 
+/// As [`write_atomic`], in a folder that others use too, where nobody may clear up by a prefix: the temporary file has a fixed
+/// name, `.NAME.tmp`, and a killed writer's is written over by the next one.
+pub fn write_among_others(path: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = |e| Error::io(Kind::Usage, "write", path, e);
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let write = || -> io::Result<()> {
+        let mut file = loop {
+            let file = File::options().create(true).truncate(false).write(true).open(&temporary)?;
+            // Whoever waited may hold what was published meanwhile.
+            let held = file.lock().and_then(|()| file.metadata());
+            if held.is_err() || fs::metadata(&temporary).is_ok_and(|named| held.is_ok_and(|h| h.ino() == named.ino())) {
+                break file;
+            }
+        };
+        file.set_len(0)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(failed)?;
+    sync_dir(parent(path))
+}
+
 /// A folder under construction, invisible under its final name until [`NewDir::publish`]. Dropping it removes it.
 #[derive(Debug)]
 pub struct NewDir {
@@ -182,6 +208,36 @@ mod tests {
         write_atomic(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_among_others_is_used_by_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.prom");
+        fs::write(dir.path().join(".a.prom.tmp"), b"half of something that is longer").unwrap();
+        fs::write(dir.path().join(".tmp-of-others"), b"").unwrap();
+        write_among_others(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(dir.path()), [".tmp-of-others", "a.prom"]);
+    }
+
+    #[test]
+    fn several_writers_among_others_each_publish_a_whole_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.prom");
+        let texts: Vec<Vec<u8>> = (0..4_usize).map(|i| vec![b'a' + i as u8; 1 + 40_000 * i]).collect();
+        std::thread::scope(|scope| {
+            for text in &texts {
+                let path = &path;
+                scope.spawn(move || (0..20).for_each(|_| write_among_others(path, text).unwrap()));
+            }
+            for _ in 0..200 {
+                if let Ok(found) = fs::read(&path) {
+                    assert!(texts.contains(&found), "a mixture of {} bytes", found.len());
+                }
+            }
+        });
+        assert_eq!(names(dir.path()), ["a.prom"]);
     }
 
     #[test]

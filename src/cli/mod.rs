@@ -36,7 +36,11 @@ mod train;
 pub fn run(args: Args, out: &mut dyn Write) -> Result<ExitCode> {
     messages::speak(args.log_format());
     start_threads(args.threads)?;
-    match args.command {
+    carry_out(args.command, out)
+}
+
+pub(crate) fn carry_out(command: Command, out: &mut dyn Write) -> Result<ExitCode> {
+    match command {
         Command::Models { command } => models::run(&command, out)?,
         Command::Config { command } => config::run(&command, out)?,
         Command::Doctor(args) => return doctor::run(&args, out),
@@ -75,10 +79,10 @@ fn start_threads(requested: Option<usize>) -> Result<()> {
     // 0 leaves the choice to rayon.
     let threads = requested.or_else(|| limit("RAYON_NUM_THREADS")).or_else(|| limit("POLARS_MAX_THREADS")).unwrap_or(0);
     let threads = threads.min(MAX_THREADS);
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .map_err(|e| Error::new(Kind::Resource, "cannot start threads").with_source(e))
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    // One thread is the one that is there: no other does any of the work.
+    let pool = if threads == 1 { pool.use_current_thread() } else { pool };
+    pool.build_global().map_err(|e| Error::new(Kind::Resource, "cannot start threads").with_source(e))
 }
 
 /// A failed write of the result.

@@ -55,7 +55,7 @@ pub(super) fn write(info: &RunInfo, anomalies: &[Anomaly], config: &Config) -> R
     }
     if !outputs.metrics.is_empty() {
         let seconds = parse_ms(&now()).unwrap_or_default() / 1_000;
-        fsutil::write_atomic(Path::new(&outputs.metrics), metrics::write(info, anomalies, seconds).as_bytes())?;
+        fsutil::write_among_others(Path::new(&outputs.metrics), metrics::write(info, anomalies, seconds).as_bytes())?;
     }
     Ok(())
 }
@@ -65,5 +65,5 @@ fn put(path: &str, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fsutil::create_dirs(folder)?;
     }
-    fsutil::write_atomic(path, bytes)
+    fsutil::write_among_others(path, bytes)
 }

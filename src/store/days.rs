@@ -1,11 +1,11 @@
 //! The store as training and scoring see it: days in order, and a place for what scoring keeps of its nights.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::manifest::effective;
-use super::{PartKind, PartitionId, Store};
+use super::{LOCK, PartKind, PartitionId, Store};
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
 use crate::feedback::Feedback;
@@ -60,8 +60,20 @@ impl Days for Store {
 
     fn keep_night(&self, model: &str, date: Date, text: &str) -> Result<()> {
         let path = self.night(model, date)?;
-        let kept = fsutil::create_dirs(path.parent().expect("a night has a folder"))
-            .and_then(|()| fsutil::write_atomic(&path, text.as_bytes()));
+        let folder = path.parent().expect("a night has a folder");
+        let keep = || {
+            fsutil::create_dirs(folder)?;
+            // Several may score with one model. Each holds the lock for this one file, and takes away what a killed one left.
+            let lock = folder.join(LOCK);
+            let failed = |e| Error::io(Kind::Input, "lock", &lock, e);
+            let file = File::options().create(true).truncate(false).write(true).open(&lock).map_err(failed)?;
+            // A file system without locks has no such order, and keeps what was left.
+            if file.lock().is_ok() {
+                fsutil::remove_leftovers(folder)?;
+            }
+            fsutil::write_atomic(&path, text.as_bytes())
+        };
+        let kept = keep();
         // A store that may only be read can be scored all the same: the night is scored again next time.
         match kept {
             Err(e) if is_read_only(&e) => Ok(()),
