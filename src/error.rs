@@ -31,6 +31,8 @@ pub enum Kind {
     FailOn,
     /// Out of disk or memory, or the device failed (exit 11).
     Resource,
+    /// A message that could not be delivered, of `deliver` or under `--strict` (exit 12).
+    Undelivered,
 }
 
 impl Kind {
@@ -48,6 +50,7 @@ impl Kind {
             Self::Locked => "locked",
             Self::FailOn => "fail-on",
             Self::Resource => "resource",
+            Self::Undelivered => "undelivered",
         }
     }
 
@@ -65,6 +68,7 @@ impl Kind {
             Self::Locked => 9,
             Self::FailOn => 10,
             Self::Resource => 11,
+            Self::Undelivered => 12,
         }
     }
 }

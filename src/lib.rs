@@ -7,6 +7,8 @@ pub mod baseline;
 pub mod cli;
 pub mod config;
 pub mod date;
+#[cfg(feature = "deliver")]
+pub mod deliver;
 pub mod detectors;
 pub mod enrich;
 pub mod error;

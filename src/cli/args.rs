@@ -27,6 +27,7 @@ Exit codes:
   4  input unreadable, or too many     10  --fail-on severity reached
      bad rows                          11  out of disk or memory
   5  features cannot be computed, or a gate tripped under --strict
+ 12  a message could not be delivered, of deliver or under --strict
 
 Threads: --threads, else RAYON_NUM_THREADS, else POLARS_MAX_THREADS, else all
 cores. Polars has a pool of its own and reads POLARS_MAX_THREADS alone. No result
@@ -66,6 +67,9 @@ pub enum Command {
     Backtest(BacktestArgs),
     /// Show everything that is known about one anomaly
     Explain(ExplainArgs),
+    /// Deliver what a published run has to say and has not said yet, or a test message
+    #[cfg(feature = "deliver")]
+    Deliver(DeliverArgs),
     /// Say what an anomaly turned out to be, so that later nights and trainings know
     Feedback {
         /// What to do with verdicts.
@@ -336,8 +340,8 @@ pub struct ScoreArgs {
     /// sequences, where nothing is reported, if any row is that severe [config: run.fail-on]
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     pub fail_on: Option<Severity>,
-    /// End with exit code 5 if a gate tripped; the night is published all the same. Tables and
-    /// sequences have no gates [config: run.strict]
+    /// End with exit code 5 if a gate tripped, and with 12 if a message could not be delivered; the night is published
+    /// all the same. Tables and sequences have no gates and no messages [config: run.strict]
     #[arg(long)]
     pub strict: bool,
     /// Print the result as JSON
@@ -424,6 +428,38 @@ pub struct ExplainArgs {
     /// Run folder
     #[arg(long, value_name = "DIR")]
     pub run: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `deliver`.
+#[cfg(feature = "deliver")]
+#[derive(Debug, Flags)]
+#[command(
+    group = clap::ArgGroup::new("what").required(true).args(["run", "test"]),
+    after_long_help = "\
+score does the same after it has published. Nothing is delivered twice: what was is remembered in .quietwatch-delivered
+beside the run folder.
+
+Examples:
+  quietwatch deliver --test --config quietwatch.toml
+  quietwatch deliver --run runs/2026-04-21 --config quietwatch.toml
+  quietwatch deliver --run runs/2026-04-21 --config quietwatch.toml --dry-run requests"
+)]
+pub struct DeliverArgs {
+    /// Run folder
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// Send one message that says only that messages arrive
+    #[arg(long)]
+    pub test: bool,
+    /// Write every request to this folder in place of sending it, delivered before or not [config: deliver.dry-run]
+    #[arg(long, value_name = "DIR")]
+    pub dry_run: Option<PathBuf>,
+    /// Configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

@@ -30,6 +30,8 @@ impl Command {
             Self::Score(args) => Some(&args.config),
             Self::Backtest(args) => Some(&args.config),
             Self::Doctor(args) => Some(&args.config),
+            #[cfg(feature = "deliver")]
+            Self::Deliver(args) => Some(&args.config),
             Self::Models { command } => Some(command.config()),
             Self::Config { command: ConfigCommand::Show { config, .. } | ConfigCommand::Init { config } } => {
                 Some(config)
@@ -118,6 +120,14 @@ impl DoctorArgs {
     pub(super) fn layers(&self) -> Result<Layers> {
         let layers = self.model.over(self.config.layers()?)?;
         Ok(layers.flag("run.store", text(self.store.as_deref())?))
+    }
+}
+
+#[cfg(feature = "deliver")]
+impl super::args::DeliverArgs {
+    /// Configuration file, `--set` and flags.
+    pub(super) fn layers(&self) -> Result<Layers> {
+        Ok(self.config.layers()?.flag("deliver.dry-run", text(self.dry_run.as_deref())?))
     }
 }
 

@@ -12,6 +12,8 @@ use args::Command;
 pub mod args;
 mod backtest;
 mod config;
+#[cfg(feature = "deliver")]
+mod deliver;
 mod demo;
 mod doctor;
 mod evaluate;
@@ -46,6 +48,8 @@ pub(crate) fn carry_out(command: Command, out: &mut dyn Write) -> Result<ExitCod
         Command::Doctor(args) => return doctor::run(&args, out),
         Command::Completions { shell } => manual::completions(shell, out)?,
         Command::Man { out } => manual::pages(&out)?,
+        #[cfg(feature = "deliver")]
+        Command::Deliver(args) => return deliver::run(&args, out),
         Command::Demo(args) => demo::run(&args, out)?,
         Command::Simulate(args) => simulate::run(&args, out)?,
         Command::Features(args) => features::run(&args, out)?,

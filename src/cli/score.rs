@@ -59,15 +59,16 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
     tell_in_sample(&info, &model)?;
     let published = publish(&args.out, &info, &anomalies, &config)?;
     outputs::write(&info, &anomalies, &config)?;
-    if args.json {
-        print_json(out, &info)?;
-    } else {
-        print(out, &info, &anomalies)?;
+    // Whoever waits for the night has it before messages are delivered, which can take minutes, and before a challenger begins; and
+    // messages are delivered also where nobody reads what is printed.
+    let printed = if args.json { print_json(out, &info) } else { print(out, &info, &anomalies) };
+    let printed = printed.and_then(|()| out.flush().map_err(cannot_print));
+    if !args.json {
         tell_published(published, &args.out);
     }
+    let delivered = deliver(&info, &anomalies, &args.out, &config);
+    printed?;
     if let (Some(alias), true) = (&run.shadow, args.version.is_champion()) {
-        // Whoever waits for the champion's night has it before the challenger begins.
-        out.flush().map_err(cannot_print)?;
         let champion = Champion { info: &info, anomalies: &anomalies, days: &input.store, nights };
         shadow::follow(alias, &registry, &said, champion, &args.out);
     }
@@ -84,6 +85,11 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
         Message::ended(Kind::Features, text).with("gates", tripped(&info)).tell();
         return Ok(ExitCode::from(Kind::Features.exit_code()));
     }
+    if !delivered && run.strict {
+        let text = "a message is not delivered and --strict was given; the run is published all the same";
+        Message::ended(Kind::Undelivered, text).tell();
+        return Ok(ExitCode::from(Kind::Undelivered.exit_code()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -92,6 +98,18 @@ fn tripped(info: &RunInfo) -> Vec<Value> {
     let of_night =
         |n: &NightSummary| n.gates.iter().map(|g| json!({ "date": n.date, "gate": g.gate })).collect::<Vec<_>>();
     info.nights.iter().flat_map(of_night).collect()
+}
+
+#[cfg(feature = "deliver")]
+use super::deliver::after as deliver;
+
+/// Whether there is nothing to deliver.
+#[cfg(not(feature = "deliver"))]
+fn deliver(_: &RunInfo, _: &[Anomaly], _: &Path, config: &Config) -> bool {
+    if config.deliver().is_on() {
+        Message::warning("this build of quietwatch delivers nothing; build it with the feature deliver").tell();
+    }
+    !config.deliver().is_on()
 }
 
 /// Says what became of the run folder.

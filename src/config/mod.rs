@@ -13,12 +13,14 @@ use toml::{Table, Value};
 use crate::error::{Error, Kind, Result};
 use options::{OPTIONS, Opt, Values};
 
+pub mod deliver;
 mod options;
 mod print;
 pub mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use deliver::Deliver;
 pub use print::{init, reference};
 pub use settings::{Geometry, LogFormat, Run, Sequence, Settings};
 
@@ -71,6 +73,11 @@ impl Config {
     /// Where and how this installation runs.
     pub fn run(&self) -> &Run {
         &self.values.run
+    }
+
+    /// Where messages go.
+    pub fn deliver(&self) -> &Deliver {
+        &self.values.deliver
     }
 
     /// Every key with its value (none if unset) and where it came from, in the order of the documentation.
@@ -135,7 +142,7 @@ impl Layers {
             if trained != said {
                 let message = format!(
                     "{} ({}): expected {}, with which the model was trained, found {}; at score time only alerts, ranking, \
-                     enrich, outputs, expected, gates and signing may change; train again to change it",
+                     enrich, outputs, expected, gates, deliver and signing may change; train again to change it",
                     opt.key,
                     config.origins[opt.key],
                     shown(trained.as_ref()),
@@ -150,9 +157,8 @@ impl Layers {
     fn overlay(&self, base: Values, origin: &Origin) -> Result<Config> {
         let from_model = *origin == Origin::Model;
         let start = |opt: &Opt| {
-            // Run settings are never part of a model.
-            let of_run = matches!(opt.section(), "run" | "signing");
-            let origin = if from_model && of_run { Origin::Default } else { origin.clone() };
+            // What belongs to an installation is never part of a model.
+            let origin = if from_model && opt.is_of_installation() { Origin::Default } else { origin.clone() };
             (opt.key, origin)
         };
         let mut config = Config { values: base, origins: OPTIONS.iter().map(start).collect() };
@@ -256,6 +262,10 @@ fn flatten(prefix: &str, table: Table, said: &mut Vec<(&'static Opt, Value)>) ->
             {
                 flatten(&key, inner, said)?;
             }
+            // A group of keys within a section.
+            Value::Table(inner) if !prefix.is_empty() && OPTIONS.iter().any(|opt| is_within(opt.key, &key)) => {
+                flatten(&key, inner, said)?;
+            }
             // An unknown section is named by its first key: that is what can be guessed at.
             Value::Table(inner) if prefix.is_empty() && !inner.is_empty() => {
                 let (first, _) = inner.iter().next().expect("it is not empty");
@@ -265,6 +275,11 @@ fn flatten(prefix: &str, table: Table, said: &mut Vec<(&'static Opt, Value)>) ->
         }
     }
     Ok(())
+}
+
+/// Whether the key belongs to a group such as `deliver.mail`.
+fn is_within(key: &str, group: &str) -> bool {
+    key.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn lookup(key: &str) -> Result<&'static Opt> {

@@ -6,6 +6,7 @@
 use ipnet::IpNet;
 use toml::Value;
 
+use super::deliver::{self, Deliver, Security};
 use super::settings::{ExpectedChange, Geometry, Run, Settings};
 
 /// Everything that options fill in.
@@ -13,6 +14,7 @@ use super::settings::{ExpectedChange, Geometry, Run, Settings};
 pub(super) struct Values {
     pub(super) settings: Settings,
     pub(super) run: Run,
+    pub(super) deliver: Deliver,
 }
 
 /// One key.
@@ -45,26 +47,33 @@ impl Opt {
     /// Whether it may differ from the model's value at score time: these keys decide what is reported, what is known
     /// about the world and how this installation runs, not what was learned.
     pub(super) fn free_at_score_time(&self) -> bool {
-        matches!(self.section(), "alerts" | "ranking" | "enrich" | "outputs" | "expected" | "gates" | "run" | "signing")
+        self.is_of_installation()
+            || matches!(self.section(), "alerts" | "ranking" | "enrich" | "outputs" | "expected" | "gates")
+    }
+
+    /// Whether it belongs to one installation and is no part of a model.
+    pub(super) fn is_of_installation(&self) -> bool {
+        matches!(self.section(), "deliver" | "run" | "signing")
     }
 
     /// Whether a relative value means a path beside the configuration file.
     pub(super) fn is_path(&self) -> bool {
-        matches!(
-            self.key,
-            "enrich.networks"
-                | "outputs.metrics"
-                | "outputs.ocsf"
-                | "run.store"
-                | "run.models"
-                | "signing.key-file"
-                | "signing.trusted-keys"
-        )
+        self.key.ends_with("-file")
+            || matches!(
+                self.key,
+                "enrich.networks"
+                    | "outputs.metrics"
+                    | "outputs.ocsf"
+                    | "deliver.dry-run"
+                    | "run.store"
+                    | "run.models"
+                    | "signing.trusted-keys"
+            )
     }
 }
 
 /// One sentence for each section, in the order of [`OPTIONS`].
-pub(super) const SECTIONS: [(&str, &str); 15] = [
+pub(super) const SECTIONS: [(&str, &str); 16] = [
     ("limits", "Limits on untrusted input; exceeding one ends the command with exit code 4 and nothing half-written."),
     ("enrich", "What is known about networks, apps and users."),
     ("baseline", "How behaviour is learned."),
@@ -81,6 +90,10 @@ pub(super) const SECTIONS: [(&str, &str); 15] = [
         "From when on a night is not to be trusted as it is; it is published all the same, and score --strict ends with exit code 5.",
     ),
     ("outputs", "What is written beside the fixed files."),
+    (
+        "deliver",
+        "Where score sends messages after it has published: one digest a night, one message per critical anomaly, nothing on a calm night. Secrets are in files of their own.",
+    ),
     ("run", "Where and how this installation runs: values of flags that a nightly job would otherwise repeat."),
     ("signing", "Who vouches for a model version (docs/operations.md, Signatures). Never stored in a model."),
 ];
@@ -301,6 +314,63 @@ options! {
     "outputs.ocsf-watch-list" => settings.outputs.ocsf_watch_list, "true or false",
         |_| true,
         "Write the watch list to that file too, with `is_alert` false.";
+
+    "deliver.slack.url-file" => deliver.slack.url_file, "a path, or empty for none",
+        |_| true,
+        "File that holds the address of an incoming webhook of Slack.";
+    "deliver.mail.server" => deliver.mail.server, "HOST or HOST:PORT, or empty for none",
+        |v| v.deliver.mail.server.is_empty() || v.deliver.mail.host_and_port().is_some(),
+        "Mail server; the port is 587 with starttls, 465 with tls and 25 with plain unless it is given.";
+    "deliver.mail.security" => deliver.mail.security, "starttls, tls, or plain where the server is this machine",
+        |v| v.deliver.mail.security != Security::Plain || v.deliver.mail.server.is_empty() || v.deliver.mail.is_local(),
+        "How the connection is encrypted.";
+    "deliver.mail.from" => deliver.mail.from, "an address, where there is a server",
+        |v| v.deliver.mail.server.is_empty() || deliver::is_mail_address(&v.deliver.mail.from),
+        "Sender.";
+    "deliver.mail.to" => deliver.mail.to, "a list of 1 to 50 addresses, where there is a server",
+        |v| {
+            let to = &v.deliver.mail.to;
+            v.deliver.mail.server.is_empty() || ((1..=50).contains(&to.len()) && to.iter().all(|a| deliver::is_mail_address(a)))
+        },
+        "Recipients.";
+    "deliver.mail.user" => deliver.mail.user, "text, or empty to send without logging in",
+        |_| true,
+        "User at the mail server.";
+    "deliver.mail.password-file" => deliver.mail.password_file, "a path, where there is a user",
+        |v| v.deliver.mail.user.is_empty() || !v.deliver.mail.password_file.is_empty(),
+        "File that holds the password of that user.";
+    "deliver.webhook.url" => deliver.webhook.url,
+        "an address with https://, or http:// on this machine, without user or password, or empty for none",
+        |v| v.deliver.webhook.url.is_empty() || deliver::is_safe_url(&v.deliver.webhook.url),
+        "Receiver of signed JSON; put no secret into the address, it is shown.";
+    "deliver.webhook.secret-file" => deliver.webhook.secret_file, "a path, where there is an address",
+        |v| v.deliver.webhook.url.is_empty() || !v.deliver.webhook.secret_file.is_empty(),
+        "File that holds the secret with which requests are signed: `whsec_` and base64, or any text.";
+    "deliver.heartbeat" => deliver.heartbeat, "true or false",
+        |_| true,
+        "Send a short message on calm nights too, with gates and coverage, so that silence is never mistaken for health.";
+    "deliver.nights" => deliver.nights, "a whole number from 1 to 366",
+        |v| (1..=366).contains(&v.deliver.nights),
+        "Most nights of one run that are delivered, the latest ones: scoring a year again must not send a year of digests.";
+    "deliver.report-url" => deliver.report_url,
+        "an address with https://, or http:// on this machine, in which `{date}` stands for the night, or empty for none",
+        |v| v.deliver.report_url.is_empty() || deliver::is_safe_url(&v.deliver.report_url.replace("{date}", "")),
+        "Where people find the report; messages link to it.";
+    "deliver.dry-run" => deliver.dry_run, "a path, or empty to send",
+        |_| true,
+        "Folder to write every request to, as it would be sent but for secrets, in place of sending it.";
+    "deliver.attempts" => deliver.attempts, "a whole number from 1 to 20",
+        |v| (1..=20).contains(&v.deliver.attempts),
+        "Most attempts for one message in one run; what is not delivered then, the next run delivers.";
+    "deliver.timeout-seconds" => deliver.timeout_seconds, "a whole number from 1 to 120",
+        |v| (1..=120).contains(&v.deliver.timeout_seconds),
+        "Longest time for one attempt.";
+    "deliver.give-up-seconds" => deliver.give_up_seconds, "a whole number from 1 to 3600",
+        |v| (1..=3600).contains(&v.deliver.give_up_seconds),
+        "No attempt on a message begins later than this after its first, whatever a receiver asks to wait.";
+    "deliver.back-off-ms" => deliver.back_off_ms, "a whole number from 1 to 60000",
+        |v| (1..=60_000).contains(&v.deliver.back_off_ms),
+        "Wait before the second attempt, give or take half; doubled before each further one.";
 
     "run.profile" => run.profile, "the name of a built-in profile or a TOML file",
         |v| !v.run.profile.is_empty(),

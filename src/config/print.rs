@@ -12,7 +12,7 @@ pub fn init(config: &Config) -> String {
     let mut out = String::from(
         "# quietwatch configuration. Every key is shown; delete what you do not change.\n\
          # Order: defaults < this file < --set KEY=VALUE < flags. Relative paths start at the folder of this file.\n\
-         # Scoring may change only alerts, ranking, enrich, outputs, expected, gates and run; the rest is fixed by the model.\n\n\
+         # Scoring may change only alerts, ranking, enrich, outputs, expected, gates, deliver and run; the rest is fixed by the model.\n\n\
          # Oldest engine that may read this file.\n",
     );
     writeln!(out, "required-version = \">={}\"", env!("CARGO_PKG_VERSION")).expect("text grows");
@@ -42,7 +42,7 @@ pub fn reference() -> String {
          `required-version = \">=0.1\"` (or an exact `\"0.1.0\"`) at the top of a file is looked at before anything else.\n\
          Relative paths in a file start at the folder of that file; in `--set` and flags, at the current folder.\n\
          The value of `--set` is TOML (`--set alerts.q=0.05`, `--set 'enrich.vpn-asns=[64500]'`); what is no TOML is text.\n\n\
-         Training stores all settings in the model, except `run`. `score` starts from those; then only the sections marked *\n\
+         Training stores all settings in the model, except `deliver` and `run`. `score` starts from those; then only the sections marked *\n\
          may change, and any other key that differs from the model ends with exit code 3. Of `enrich.networks` the model\n\
          keeps the file names alone, so that it does not depend on a folder: scoring raw events needs the paths again.\n",
     );

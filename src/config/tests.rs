@@ -31,11 +31,8 @@ fn the_keys_are_exactly_the_fields_of_the_settings() {
     for (section, inner) in settings.as_object().unwrap() {
         fields.extend(inner.as_object().unwrap().keys().map(|name| format!("{section}.{name}")));
     }
-    let keys: BTreeSet<String> = OPTIONS
-        .iter()
-        .filter(|opt| !matches!(opt.section(), "run" | "signing"))
-        .map(|opt| opt.key.to_owned())
-        .collect();
+    let keys: BTreeSet<String> =
+        OPTIONS.iter().filter(|opt| !opt.is_of_installation()).map(|opt| opt.key.to_owned()).collect();
     assert_eq!(keys, fields);
     let sections: BTreeSet<&str> = OPTIONS.iter().map(Opt::section).collect();
     assert_eq!(sections, options::SECTIONS.iter().map(|(section, _)| *section).collect());
@@ -56,6 +53,8 @@ fn every_option_writes_and_reads_the_same_field() {
                 Value::String("extended-isolation-forest".into())
             }
             Some(Value::String(_)) if opt.key == "run.log-format" => Value::String("json".into()),
+            Some(Value::String(_)) if opt.key == "deliver.mail.security" => Value::String("tls".into()),
+            Some(Value::String(_)) if opt.key.ends_with("url") => Value::String("https://other.example/x".into()),
             None | Some(Value::String(_)) => Value::String("other".into()),
             Some(Value::Array(_)) if opt.key.ends_with("members") => Value::Array(vec![Value::String("dbscan".into())]),
             Some(Value::Array(_)) if opt.key.ends_with("asns") => Value::Array(vec![Value::Integer(64500)]),
@@ -86,6 +85,44 @@ fn defaults_are_in_range_and_the_default_file_says_them() {
     let unset = |config: &Config| config.entries().filter(|(_, value, _)| value.is_none()).count();
     let said = back.entries().filter(|(_, _, origin)| matches!(origin, Origin::File(_))).count();
     assert_eq!(said, OPTIONS.len() - unset(&defaults), "every key that has a default is in the file");
+}
+
+#[test]
+fn a_group_of_keys_may_stand_in_a_table_of_its_own() {
+    let config = resolve(
+        "[deliver]\nheartbeat = true\nslack.url-file = \"/etc/url\"\n[deliver.mail]\nserver = \"mx.example.com\"\n\
+         from = \"q@example.com\"\nto = [\"soc@example.com\"]\n",
+    )
+    .unwrap();
+    let deliver = config.deliver();
+    assert_eq!((deliver.heartbeat, deliver.slack.url_file.as_str()), (true, "/etc/url"));
+    assert_eq!(deliver.mail.to, ["soc@example.com"]);
+    assert!(message(resolve("[deliver.mail]\nsever = \"x\"\n")).contains("did you mean deliver.mail.server?"));
+    assert!(message(resolve("deliver.mail = 3\n")).contains("unknown key \"deliver.mail\""));
+}
+
+#[test]
+fn what_would_send_in_the_clear_or_to_nobody_is_refused() {
+    let refused = |pairs: &[&str], key: &str| {
+        let said = message(sets(pairs));
+        assert!(said.starts_with(key), "{said}");
+    };
+    let server = "deliver.mail.server=mx.example.com";
+    refused(&[server, "deliver.mail.security=plain"], "deliver.mail.security");
+    refused(&[server], "deliver.mail.from");
+    refused(&[server, "deliver.mail.from=a@b", "deliver.mail.to=[\"c@d\\r\\nBcc: e@f\"]"], "deliver.mail.to");
+    refused(&["deliver.mail.user=u"], "deliver.mail.password-file");
+    refused(&["deliver.webhook.url=http://example.com/"], "deliver.webhook.url");
+    refused(&["deliver.webhook.url=https://example.com/"], "deliver.webhook.secret-file");
+    assert!(
+        sets(&[
+            "deliver.mail.server=127.0.0.1:2525",
+            "deliver.mail.security=plain",
+            "deliver.mail.from=a@b",
+            "deliver.mail.to=[\"c@d\"]"
+        ])
+        .is_ok()
+    );
 }
 
 #[test]

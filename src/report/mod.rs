@@ -10,6 +10,7 @@ pub mod csv;
 pub mod escape;
 pub mod html;
 pub mod jsonl;
+pub mod message;
 pub mod metrics;
 pub mod ocsf;
 #[cfg(feature = "frame")]

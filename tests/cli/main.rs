@@ -6,10 +6,13 @@ use std::process::{Command, Output};
 
 mod backtest;
 mod config;
+#[cfg(feature = "deliver")]
+mod deliver;
 mod determinism;
 mod diff;
 mod doctor;
 mod flow;
+mod hostile;
 mod messages;
 mod models;
 mod night;

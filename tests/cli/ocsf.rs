@@ -8,7 +8,7 @@ use crate::CliTest;
 use crate::world::{ATTACK, LAST, NIGHT};
 
 #[path = "../fixtures/ocsf/schema.rs"]
-mod schema;
+pub(crate) mod schema;
 
 fn findings(test: &CliTest, file: &str) -> Vec<Value> {
     let text = fs::read_to_string(test.path().join(file)).unwrap();
