@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::features::sequences::{self, Sequences};
 use crate::features::table;
 use crate::fusion;
+use crate::fusion::neural::Worth;
 use crate::fusion::table::Scores;
 use crate::models::{Draft, LoadedModel, Manifest, SequenceInfo, TrainedOn};
 use crate::pipeline::{self, TrainedSequences};
@@ -47,7 +48,8 @@ pub(super) fn train(path: &Path, args: &TrainArgs, out: &mut dyn Write) -> Resul
     let of =
         fusion::sequences::Sequences { tokens: &tokens, entities: entities.as_deref(), symbols: vocabulary.symbols() };
     let trained = pipeline::train_sequences(of, config.settings(), config.run().seed, &|p| {
-        bar.set_message(format!("training the LSTM: pass {} of at most {}, loss {:.3}", p.epoch, p.epochs, p.loss));
+        let (network, pass, most) = (p.network.words(), p.epoch, p.epochs);
+        bar.set_message(format!("training the {network}: pass {pass} of at most {most}, loss {:.3}", p.loss));
     })?;
     bar.finish_and_clear();
     let distinct = entities.map(|e| e.into_iter().collect::<BTreeSet<_>>().len() as u64);
@@ -128,22 +130,8 @@ fn card(m: &Manifest, trained: &TrainedSequences) -> String {
         }
         _ => line("| entities | not told: nobody's own habits were learned |".into()),
     }
-    match trained.lstm {
-        None => {}
-        Some(w) if w.sequences == 0 => {
-            line("| weight of the LSTM autoencoder | 0: too few sequences to tell whether it adds to n-grams |".into());
-        }
-        Some(w) => line(format!(
-            "| weight of the LSTM autoencoder | {}: {} held-out sequences told from disturbed copies with average precision {:.3} by \
-             n-grams, {:.3} with it; {:.3} and {:.3} found at 1 % false alarms{} |",
-            w.weight,
-            w.sequences,
-            w.precision.0,
-            w.precision.1,
-            w.detected.0,
-            w.detected.1,
-            if w.weight > 0.0 { "" } else { ": not better beyond chance" }
-        )),
+    for (network, worth) in &trained.neural {
+        line(format!("| weight of the {} | {} |", network.words(), weight(worth)));
     }
     line(format!("| seed | {} |", m.seed));
     line(format!("| input digest | `{}` |", m.input_digest));
@@ -153,6 +141,24 @@ fn card(m: &Manifest, trained: &TrainedSequences) -> String {
     );
     line("A score says \"unusual\", never \"guilty\".".into());
     out
+}
+
+/// What a network counts, and what was measured of it.
+fn weight(w: &Worth) -> String {
+    if w.sequences == 0 {
+        return "0: too few sequences to tell whether it adds to the others".to_owned();
+    }
+    format!(
+        "{}: {} held-out sequences told from disturbed copies with average precision {:.3} without it, {:.3} with it; {:.3} and {:.3} \
+         found at 1 % false alarms{}",
+        w.weight,
+        w.sequences,
+        w.precision.0,
+        w.precision.1,
+        w.detected.0,
+        w.detected.1,
+        if w.weight > 0.0 { "" } else { ": not better beyond chance" }
+    )
 }
 
 /// Scores sequences into a run folder.

@@ -261,6 +261,9 @@ options! {
     "sequence.lstm-autoencoder" => settings.sequence.lstm_autoencoder, "true or false",
         |_| true,
         "Train an LSTM autoencoder on sequences (--sequences) too; it counts if it adds to n-grams, which training measures.";
+    "sequence.transformer" => settings.sequence.transformer, "true or false",
+        |_| true,
+        "Train a Transformer on sequences (--sequences) too; it counts under the same condition.";
 
     "calibration.nights" => settings.calibration.nights, "a whole number from 1 to 365",
         |v| (1..=365).contains(&v.settings.calibration.nights),

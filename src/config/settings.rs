@@ -269,6 +269,8 @@ pub struct Sequence {
     pub odd_share: f64,
     /// Train an LSTM autoencoder too.
     pub lstm_autoencoder: bool,
+    /// Train a Transformer too.
+    pub transformer: bool,
 }
 
 impl Default for Sequence {
@@ -282,6 +284,7 @@ impl Default for Sequence {
             night_ngrams: 500_000,
             odd_share: 0.02,
             lstm_autoencoder: false,
+            transformer: false,
         }
     }
 }

@@ -1,15 +1,13 @@
-//! The neural member of the family sequence. `worth` trains it and measures whether it counts; a build without neural detectors only
-//! knows that it has none.
+//! The neural members of the family sequence. `worth` trains them and measures whether they count; a build without neural detectors
+//! only knows that it has none.
 
 use super::calibrate::Calibrator;
 use crate::detectors::geometry::members::{Arrays, NamedArray};
+use crate::detectors::sequence::Network;
 #[cfg(feature = "neural")]
-use crate::detectors::sequence::lstm::LstmAutoencoder;
+use crate::detectors::sequence::neural::Model;
 
-/// Name of the member, which is its column.
-pub const LSTM: &str = "lstm_autoencoder";
-
-/// What the network counts where it does: as much as distance, half of surprise by n-grams.
+/// What a network counts where it does: as much as distance, half of surprise by n-grams.
 pub(super) const COUNTS: f64 = 1.0;
 
 /// What was measured: without the network and with it.
@@ -28,16 +26,17 @@ pub struct Worth {
 /// A trained network with its calibration.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Neural {
+    pub(super) network: Network,
     #[cfg(feature = "neural")]
-    pub(super) model: LstmAutoencoder,
+    pub(super) model: Model,
     /// Per stratum of lengths.
     pub(super) calibrators: Vec<Calibrator>,
     pub(super) worth: Worth,
 }
 
-/// A network, which sequences it has not seen, and what it adds to their statistic.
+/// Networks, which sequences they have not seen, and what all of them add to the statistic of these.
 pub(super) struct Trained {
-    pub(super) neural: Neural,
+    pub(super) neural: Vec<Neural>,
     pub(super) held_out: Vec<usize>,
     pub(super) adds: Vec<f64>,
 }
@@ -61,49 +60,59 @@ impl Neural {
     pub(super) fn to_arrays(&self) -> Vec<NamedArray> {
         let w = self.worth;
         let about = vec![w.sequences as f64, w.precision.0, w.precision.1, w.detected.0, w.detected.1, w.weight];
-        let mut out = vec![(ABOUT.to_owned(), vec![about.len()], about)];
+        let mut out = vec![(about_of(self.network), vec![about.len()], about)];
         for (k, c) in self.calibrators.iter().enumerate() {
             let numbers = c.to_numbers();
-            out.push((format!("sequence/calibration/{LSTM}/{k}"), vec![numbers.len()], numbers));
+            out.push((format!("sequence/calibration/{}/{k}", self.network.column()), vec![numbers.len()], numbers));
         }
         #[cfg(feature = "neural")]
         out.extend(self.model.to_arrays("sequence"));
         out
     }
 
-    /// The inverse of [`Self::to_arrays`]; none if there is no network. `Err` names what is missing or makes no sense.
+    /// The inverse of [`Self::to_arrays`] for all networks that there are. `Err` names what is missing or makes no sense.
+    pub(super) fn all_from_arrays(arrays: &Arrays<'_>, strata: usize, symbols: u32) -> Result<Vec<Self>, String> {
+        let begins = |network: &Network| format!("sequence/{}/", network.arrays());
+        let there = |network: &Network| arrays.keys().any(|name| name.starts_with(&begins(network)));
+        let networks = Network::ALL.into_iter().filter(there);
+        networks.map(|network| Self::from_arrays(network, arrays, strata, symbols)).collect()
+    }
+
     #[cfg_attr(not(feature = "neural"), expect(unused_variables, reason = "there is no network to read"))]
-    pub(super) fn from_arrays(arrays: &Arrays<'_>, strata: usize, symbols: u32) -> Result<Option<Self>, String> {
-        if !arrays.keys().any(|name| name.starts_with("sequence/lstm/")) {
-            return Ok(None);
-        }
+    fn from_arrays(network: Network, arrays: &Arrays<'_>, strata: usize, symbols: u32) -> Result<Self, String> {
         if cfg!(not(feature = "neural")) {
-            let message = "sequence/lstm needs neural detectors, and this build has no feature `neural`: score with a build that \
-                           has them";
-            return Err(message.to_owned());
+            return Err(format!(
+                "it has a network (sequence/{}), and this build has no neural detectors (feature `neural`): score with a build \
+                 that has them",
+                network.arrays()
+            ));
         }
         let numbers = |name: &str| arrays.get(name).map(|(_, v)| *v).ok_or_else(|| name.to_owned());
-        let [sequences, p0, p1, d0, d1, weight] = *numbers(ABOUT)? else { return Err(ABOUT.into()) };
+        let about = about_of(network);
+        let [sequences, p0, p1, d0, d1, weight] = *numbers(&about)? else { return Err(about) };
         let is_share = |x: &f64| (0.0..=1.0).contains(x);
         if ![p0, p1, d0, d1].iter().all(is_share)
             || ![0.0, COUNTS].contains(&weight)
             || !(0.0..1e9).contains(&sequences)
         {
-            return Err(ABOUT.into());
+            return Err(about);
         }
         let calibrator = |k: usize| {
-            let name = format!("sequence/calibration/{LSTM}/{k}");
+            let name = format!("sequence/calibration/{}/{k}", network.column());
             Calibrator::from_numbers(numbers(&name)?).ok_or(name)
         };
         let calibrators = (0..strata).map(calibrator).collect::<Result<Vec<_>, String>>()?;
         let worth = Worth { sequences: sequences as usize, precision: (p0, p1), detected: (d0, d1), weight };
-        Ok(Some(Self {
+        Ok(Self {
+            network,
             #[cfg(feature = "neural")]
-            model: LstmAutoencoder::from_arrays("sequence", arrays, symbols)?,
+            model: Model::from_arrays(network, "sequence", arrays, symbols)?,
             calibrators,
             worth,
-        }))
+        })
     }
 }
 
-const ABOUT: &str = "sequence/lstm/about";
+fn about_of(network: Network) -> String {
+    format!("sequence/{}/about", network.arrays())
+}

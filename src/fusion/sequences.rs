@@ -6,16 +6,16 @@
 //! answers are fused by a weighted harmonic mean: either one alone is enough. How much the second counts is measured on the
 //! training itself, by asking of each sequence whether it can be told whose it is.
 //!
-//! Everything is calibrated on the training sequences, each scored as if it had not been learned from. If an LSTM autoencoder was
-//! asked for and counts ([`super::neural`]), it adds to the answer to the first question, and what combines its p-values with others
-//! is calibrated on the sequences that it was not trained on.
+//! Everything is calibrated on the training sequences, each scored as if it had not been learned from. Networks that were
+//! asked for and count ([`super::neural`]) add to the answer to the first question, and what combines their p-values with others
+//! is calibrated on the sequences that they were not trained on.
 
 use rand::RngExt;
 use rayon::prelude::*;
 
 use super::calibrate::{ANY_SCALE, COMBINED_FEW, Calibrator, distinct_p, tail};
 use super::combine::harmonic_mean;
-use super::neural::{LSTM, Neural, Trained, Worth};
+use super::neural::{Neural, Worth};
 use super::strata::{strata, stratum_of};
 use super::table::Scores;
 use crate::config::Sequence;
@@ -23,7 +23,7 @@ use crate::detectors::geometry::members::{Arrays, NamedArray};
 use crate::detectors::sequence::bags::Bags;
 use crate::detectors::sequence::habits::Habits;
 use crate::detectors::sequence::ngram::Ngrams;
-use crate::detectors::sequence::{Progress, votes};
+use crate::detectors::sequence::{Network, Progress, votes};
 use crate::seed::Seed;
 
 /// Names of the members, which are the columns of what they say.
@@ -59,7 +59,7 @@ pub struct Family {
     ngrams: Ngrams,
     bags: Bags,
     habits: Option<Habits>,
-    neural: Option<Neural>,
+    neural: Vec<Neural>,
     /// Upper lengths of all but the last stratum, ascending.
     lengths: Vec<usize>,
     /// Per member, per stratum.
@@ -74,7 +74,7 @@ pub struct Family {
 }
 
 impl Family {
-    /// Fits. `Err` says why it is not possible. `progress` hears of the passes of the neural member.
+    /// Fits. `Err` says why it is not possible. `progress` hears of the passes of the networks.
     pub fn fit(
         of: Sequences<'_>,
         settings: &Sequence,
@@ -117,22 +117,23 @@ impl Family {
                 (0..=lengths.len()).map(|k| Calibrator::fit(of(k), quantile, ANY_SCALE)).collect()
             })
             .collect();
-        let (mut neural, mut on, mut adds) = (None, None, None);
-        if settings.lstm_autoencoder {
+        let (mut neural, mut on, mut adds) = (Vec::new(), None, None);
+        let networks = Network::wanted(settings);
+        if !networks.is_empty() {
             #[cfg(feature = "neural")]
-            let trained = super::worth::train(of, &weights, &lengths, settings, seed, progress);
+            let trained = super::worth::train(&networks, of, &weights, &lengths, settings, seed, progress);
             #[cfg(not(feature = "neural"))]
-            let trained: Result<Trained, String> = {
+            let trained: Result<super::neural::Trained, String> = {
                 let _ = progress;
-                Err("sequence.lstm-autoencoder is set, but this build has no feature `neural`".to_owned())
+                Err(format!("{} is set, but this build has no feature `neural`", networks[0].setting()))
             };
-            let Trained { neural: fitted, held_out, adds: of_held_out } = trained?;
-            if fitted.worth.weight > 0.0 {
-                (on, adds) = (Some(held_out), Some(of_held_out));
+            let trained = trained?;
+            if trained.neural.iter().any(|n| n.worth.weight > 0.0) {
+                (on, adds) = (Some(trained.held_out), Some(trained.adds));
             }
-            neural = Some(fitted);
+            neural = trained.neural;
         }
-        // What combines p-values is then calibrated on sequences that the network has not seen.
+        // What combines p-values is then calibrated on sequences that no network has seen.
         let (mut raw, mut stratum) = (raw, stratum);
         if let Some(on) = &on {
             raw = raw.iter().map(|raw| on.iter().map(|i| raw[*i]).collect()).collect();
@@ -183,12 +184,11 @@ impl Family {
             });
         }
         let stratum: Vec<usize> = tokens.iter().map(|s| stratum_of(&self.lengths, s.len())).collect();
-        let of_neural = self.neural.as_ref().map(|m| (m, m.score(tokens)));
-        let adds = of_neural.as_ref().map(|(m, raw)| -> Vec<f64> {
-            raw.iter().zip(&stratum).map(|(raw, stratum)| m.adds(*raw, *stratum)).collect()
-        });
+        let of_neural: Vec<(&Neural, Vec<f64>)> = self.neural.iter().map(|m| (m, m.score(tokens))).collect();
+        let adds = |i: usize| of_neural.iter().map(|(m, raw)| m.adds(raw[i], stratum[i])).sum();
+        let adds: Option<Vec<f64>> = (!of_neural.is_empty()).then(|| (0..n).map(adds).collect());
         let p = self.statistic(&raw, adds.as_deref(), &stratum, &known).into_iter().map(|t| self.p(t)).collect();
-        let of_neural = of_neural.map(|(_, raw)| (LSTM, raw));
+        let of_neural = of_neural.into_iter().map(|(m, raw)| (m.network.column(), raw));
         Scores { members: MEMBERS.into_iter().zip(raw).chain(of_neural).collect(), p }
     }
 
@@ -214,7 +214,7 @@ impl Family {
             .collect()
     }
 
-    /// The first question's statistic: −ln p of surprise and distance, added up by weight, and what the neural member adds.
+    /// The first question's statistic: −ln p of surprise and distance, added up by weight, and what the networks add.
     fn strangeness(&self, raw: &[Vec<f64>], adds: Option<&[f64]>, stratum: &[usize]) -> Vec<f64> {
         let part = |m: usize, i: usize| -self.calibrators[m][stratum[i]].p(raw[m][i]).ln();
         let of = |i: usize| SURPRISE * part(0, i) + DISTANCE * part(1, i) + adds.map_or(0.0, |adds| adds[i]);
@@ -235,9 +235,9 @@ impl Family {
         self.habits.as_ref().map(|h| (self.weight, h.order()))
     }
 
-    /// What was measured of the neural member, if there is one.
-    pub fn neural(&self) -> Option<Worth> {
-        self.neural.as_ref().map(|m| m.worth)
+    /// What was measured of each network that there is.
+    pub fn neural(&self) -> Vec<(Network, Worth)> {
+        self.neural.iter().map(|m| (m.network, m.worth)).collect()
     }
 
     /// The entities' records, if there are any.
@@ -309,7 +309,7 @@ impl Family {
             ngrams,
             bags,
             habits,
-            neural: Neural::from_arrays(arrays, lengths.len() + 1, symbols)?,
+            neural: Neural::all_from_arrays(arrays, lengths.len() + 1, symbols)?,
             lengths,
             calibrators,
             strange: calibrator("sequence/calibration/strange".into())?,

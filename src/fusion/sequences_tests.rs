@@ -2,6 +2,8 @@ use rand::RngExt;
 
 use super::sequences::*;
 use crate::config::Sequence;
+#[cfg(feature = "neural")]
+use crate::detectors::sequence::Network;
 use crate::detectors::sequence::vocabulary::{FIRST, UNKNOWN};
 use crate::seed::Seed;
 
@@ -32,10 +34,15 @@ fn family(of: &[(Vec<u32>, &str)], with_names: bool) -> Family {
 }
 
 #[cfg(feature = "neural")]
-fn with_lstm(of: &[(Vec<u32>, &str)]) -> Family {
+fn with(networks: &[Network], of: &[(Vec<u32>, &str)]) -> Family {
     let tokens: Vec<&[u32]> = of.iter().map(|(s, _)| s.as_slice()).collect();
     let of = Sequences { tokens: &tokens, entities: None, symbols: SYMBOLS };
-    let settings = Sequence { lstm_autoencoder: true, ..Sequence::default() };
+    let asked = |network| networks.contains(&network);
+    let settings = Sequence {
+        lstm_autoencoder: asked(Network::Lstm),
+        transformer: asked(Network::Transformer),
+        ..Sequence::default()
+    };
     Family::fit(of, &settings, Seed(1), &|_| {}).unwrap()
 }
 
@@ -154,29 +161,39 @@ fn a_model_that_was_read_scores_the_same_and_a_damaged_one_is_refused() {
 
 #[cfg(feature = "neural")]
 #[test]
-fn the_lstm_is_a_column_and_where_it_has_no_weight_nothing_else_changes() {
+fn a_network_is_a_column_and_where_it_has_no_weight_nothing_else_changes() {
     let of = walks(1_500, 8);
-    let (plain, model) = (family(&of, false), with_lstm(&of));
-    let worth = model.neural().unwrap();
-    assert_eq!(worth.sequences, 300);
+    let plain = family(&of, false);
     let tokens: Vec<&[u32]> = of[..100].iter().map(|(s, _)| s.as_slice()).collect();
-    let (expected, found) = (plain.score(&tokens, None), model.score(&tokens, None));
-    assert_eq!(found.members[..2], expected.members[..2]);
-    assert_eq!((found.members.len(), found.members[2].0), (3, "lstm_autoencoder"));
-    assert_eq!(found.p == expected.p, worth.weight == 0.0, "{worth:?}");
+    let expected = plain.score(&tokens, None);
+    for network in Network::ALL {
+        let model = with(&[network], &of);
+        let [(found, worth)] = model.neural()[..] else { panic!("it was asked for") };
+        assert_eq!((found, worth.sequences), (network, 300));
+        let found = model.score(&tokens, None);
+        assert_eq!(found.members[..2], expected.members[..2]);
+        assert_eq!((found.members.len(), found.members[2].0), (3, network.column()));
+        assert_eq!(found.p == expected.p, worth.weight == 0.0, "{network:?} {worth:?}");
+    }
 }
 
 #[cfg(feature = "neural")]
 #[test]
-fn a_family_with_an_lstm_is_equal_on_any_number_of_threads_and_after_reading() {
+fn a_family_with_networks_is_equal_on_any_number_of_threads_and_after_reading() {
     let of = interleaved(600, 9);
-    let on = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| with_lstm(&of));
+    let on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| with(&Network::ALL, &of))
+    };
     let model = on(1);
     let arrays = model.to_arrays();
     assert!(arrays == on(2).to_arrays());
     let read = |drop: &str| read_without(drop, &arrays, &[], SYMBOLS);
     let tokens: Vec<&[u32]> = of.iter().map(|(s, _)| s.as_slice()).collect();
-    assert!(read("").unwrap().score(&tokens, None) == model.score(&tokens, None));
+    let scores = model.score(&tokens, None);
+    let columns: Vec<&str> = scores.members.iter().map(|(name, _)| *name).collect();
+    assert_eq!(columns, ["ngram", "bag", "lstm_autoencoder", "transformer"]);
+    assert!(read("").unwrap().score(&tokens, None) == scores);
     for (name, ..) in &arrays {
         assert!(read(name).is_err(), "{name} is missing");
     }
@@ -201,17 +218,19 @@ fn interleaved(n: usize, seed: u64) -> Vec<(Vec<u32>, &'static str)> {
 
 #[cfg(feature = "neural")]
 #[test]
-fn streams_that_are_interleaved_are_where_the_lstm_counts_and_p_values_stay_uniform() {
-    let model = with_lstm(&interleaved(2_000, 1));
-    let worth = model.neural().unwrap();
-    assert!(worth.weight > 0.0, "{worth:?}");
-    let fresh = interleaved(4_000, 2);
+fn streams_that_are_interleaved_are_where_networks_count_and_p_values_stay_uniform() {
+    let (of, fresh) = (interleaved(2_000, 1), interleaved(4_000, 2));
     let tokens: Vec<&[u32]> = fresh.iter().map(|(s, _)| s.as_slice()).collect();
-    let p = model.score(&tokens, None).p;
-    // Four hundred sequences calibrate: only four of them are as rare as the last.
-    for (level, most) in [(0.1, 1.5), (0.01, 2.5)] {
-        let hit = p.iter().filter(|p| **p <= level).count() as f64 / p.len() as f64;
-        assert!((0.5..most).contains(&(hit / level)), "{level}: {hit}");
+    for network in Network::ALL {
+        let model = with(&[network], &of);
+        let worth = model.neural()[0].1;
+        assert!(worth.weight > 0.0, "{network:?} {worth:?}");
+        let p = model.score(&tokens, None).p;
+        // Four hundred sequences calibrate: only four of them are as rare as the last.
+        for (level, most) in [(0.1, 1.5), (0.01, 2.5)] {
+            let hit = p.iter().filter(|p| **p <= level).count() as f64 / p.len() as f64;
+            assert!((0.5..most).contains(&(hit / level)), "{network:?} {level}: {hit}");
+        }
     }
 }
 
@@ -221,11 +240,17 @@ fn a_build_without_neural_detectors_says_what_is_missing() {
     let of = walks(50, 1);
     let tokens: Vec<&[u32]> = of.iter().map(|(s, _)| s.as_slice()).collect();
     let asked = Sequences { tokens: &tokens, entities: None, symbols: SYMBOLS };
-    let settings = Sequence { lstm_autoencoder: true, ..Sequence::default() };
-    assert!(Family::fit(asked, &settings, Seed(1), &|_| {}).unwrap_err().contains("`neural`"));
-    let mut arrays = family(&of, false).to_arrays();
-    arrays.push(("sequence/lstm/about".to_owned(), vec![6], vec![0.0; 6]));
-    arrays.push(("sequence/calibration/lstm_autoencoder/0".to_owned(), vec![0], vec![]));
-    let error = read_without("", &arrays, &[], SYMBOLS).unwrap_err();
-    assert!(error.contains("`neural`"), "{error}");
+    for settings in [
+        Sequence { lstm_autoencoder: true, ..Sequence::default() },
+        Sequence { transformer: true, ..Sequence::default() },
+    ] {
+        assert!(Family::fit(asked, &settings, Seed(1), &|_| {}).unwrap_err().contains("`neural`"));
+    }
+    for (arrays_of, column) in [("lstm", "lstm_autoencoder"), ("transformer", "transformer")] {
+        let mut arrays = family(&of, false).to_arrays();
+        arrays.push((format!("sequence/{arrays_of}/about"), vec![6], vec![0.0; 6]));
+        arrays.push((format!("sequence/calibration/{column}/0"), vec![0], vec![]));
+        let error = read_without("", &arrays, &[], SYMBOLS).unwrap_err();
+        assert!(error.contains("`neural`") && error.contains(arrays_of), "{error}");
+    }
 }

@@ -1,10 +1,11 @@
-//! Training of the neural member, and whether it counts.
+//! Training of the neural members, and whether they count.
 //!
-//! A fifth of the training sequences is held out. The network learns from the others, but for those that are odd among
+//! A fifth of the training sequences is held out. A network learns from the others, but for those that are odd among
 //! them, and is calibrated on what it has not seen. Whether it counts is measured there too: each held-out sequence is set beside
 //! a copy in which neighbouring tokens of a short span have changed places, or into which a run of another sequence's tokens
-//! was put. The network has weight only if the copies are told from the sequences better with it than by n-grams alone, in
-//! average precision and in what is detected at 1 % false alarms, both beyond chance (paired bootstrap).
+//! was put. A network has weight only if the copies are told from the sequences better with it than by n-grams alone, in
+//! average precision and in what is detected at 1 % false alarms, both beyond chance (paired bootstrap). Of two, the better is
+//! measured first, and if it counts, the other has to add to both.
 
 use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -15,9 +16,9 @@ use super::neural::{COUNTS, Neural, Trained, Worth};
 use super::sequences::{SURPRISE, Sequences, mean};
 use super::strata::stratum_of;
 use crate::config::Sequence;
-use crate::detectors::sequence::Progress;
-use crate::detectors::sequence::lstm::{LstmAutoencoder, Options};
+use crate::detectors::sequence::neural::{Model, Options};
 use crate::detectors::sequence::ngram::Ngrams;
+use crate::detectors::sequence::{Network, Progress};
 use crate::seed::Seed;
 
 /// Share of the sequences that is held out, and most of them.
@@ -37,8 +38,9 @@ const SPAN: usize = 8;
 const SWAPS: usize = 4;
 const RUN: std::ops::RangeInclusive<usize> = 3..=8;
 
-/// Trains on sequences with these weights. `Err` says why it is not possible.
+/// Trains networks on sequences with these weights. `Err` says why it is not possible.
 pub(super) fn train(
+    networks: &[Network],
     of: Sequences<'_>,
     weights: &[f64],
     lengths: &[usize],
@@ -51,14 +53,20 @@ pub(super) fn train(
     order.shuffle(&mut seed.derive("neural held out", 0));
     let (held_out, rest) = order.split_at(((n as f64 * HELD_OUT) as usize).clamp(1, MOST_HELD_OUT));
     let usual = rest.iter().filter(|i| weights[**i] == 1.0).map(|i| of.tokens[*i]).collect::<Vec<_>>();
-    let model = LstmAutoencoder::fit(&usual, of.symbols, Options::default(), seed, progress)
-        .ok_or_else(|| format!("the LSTM autoencoder found no tokens to learn from in {} of them", usual.len()))?;
     let held: Vec<&[u32]> = held_out.iter().map(|i| of.tokens[*i]).collect();
-    let raw = model.score(&held);
-    let calibrators = by_stratum(&raw, &held, lengths);
+    let mut neural = Vec::new();
+    let mut raw = Vec::new();
+    for &network in networks {
+        let model = Model::fit(network, &usual, of.symbols, Options::of(network), seed, progress).ok_or_else(|| {
+            format!("the {} found no tokens to learn from in {} of them", network.words(), usual.len())
+        })?;
+        let of_held = model.score(&held);
+        let worth = Worth { sequences: 0, precision: (0.0, 0.0), detected: (0.0, 0.0), weight: 0.0 };
+        neural.push(Neural { network, model, calibrators: by_stratum(&of_held, &held, lengths), worth });
+        raw.push(of_held);
+    }
 
     let measured = &held[..held.len().min(MOST_MEASURED)];
-    let mut worth = Worth { sequences: 0, precision: (0.0, 0.0), detected: (0.0, 0.0), weight: 0.0 };
     if measured.len() >= FEWEST_MEASURED {
         let rest_weights: Vec<f64> = rest.iter().map(|i| weights[*i]).collect();
         let rest: Vec<&[u32]> = rest.iter().map(|i| of.tokens[*i]).collect();
@@ -68,19 +76,44 @@ pub(super) fn train(
         let copies: Vec<&[u32]> = copies.iter().map(Vec::as_slice).collect();
         let (known, odd) = (surprise(&ngrams, measured), surprise(&ngrams, &copies));
         let by_ngrams = by_stratum(&known, measured, lengths);
-        let alone = [statistic(&by_ngrams, &known, measured, lengths), statistic(&by_ngrams, &odd, &copies, lengths)];
-        let odd = model.score(&copies);
-        let added = [
-            statistic(&calibrators, &raw[..measured.len()], measured, lengths),
-            statistic(&calibrators, &odd, &copies, lengths),
-        ];
-        let both = [0, 1]
-            .map(|k| alone[k].iter().zip(&added[k]).map(|(a, b)| SURPRISE * a + COUNTS * b).collect::<Vec<f64>>());
-        worth = compare(&alone, &both, seed);
+        let alone = [statistic(&by_ngrams, &known, measured, lengths), statistic(&by_ngrams, &odd, &copies, lengths)]
+            .map(|values| values.into_iter().map(|x| SURPRISE * x).collect());
+        let added = |(of, raw): (&Neural, &Vec<f64>)| {
+            let odd = of.model.score(&copies);
+            [(&raw[..measured.len()], measured), (&odd, &copies)]
+                .map(|(raw, tokens)| statistic(&of.calibrators, raw, tokens, lengths))
+        };
+        let added: Vec<[Vec<f64>; 2]> = neural.iter().zip(&raw).map(added).collect();
+        for (neural, worth) in neural.iter_mut().zip(measure(alone, &added, seed)) {
+            neural.worth = worth;
+        }
     }
-    let adds = crossed(&raw, &held, lengths).into_iter().map(|t| worth.weight * t).collect();
-    let neural = Neural { model, calibrators, worth };
+    let mut adds = vec![0.0; held.len()];
+    for (neural, raw) in neural.iter().zip(&raw).filter(|(n, _)| n.worth.weight > 0.0) {
+        let crossed = crossed(raw, &held, lengths);
+        adds.iter_mut().zip(crossed).for_each(|(sum, t)| *sum += neural.worth.weight * t);
+    }
     Ok(Trained { neural, held_out: held_out.to_vec(), adds })
+}
+
+/// What each of some statistics is worth beside one, that of sequences and that of their copies: the one with which the
+/// precision is best is measured first, and the others beside it as well, if it counts.
+fn measure(mut base: [Vec<f64>; 2], added: &[[Vec<f64>; 2]], seed: Seed) -> Vec<Worth> {
+    let mut found = vec![None; added.len()];
+    while let Some((k, worth, both)) = (0..added.len())
+        .filter(|k| found[*k].is_none())
+        .map(|k| {
+            let both = [0, 1].map(|c| base[c].iter().zip(&added[k][c]).map(|(a, b)| a + COUNTS * b).collect());
+            (k, compare(&base, &both, seed), both)
+        })
+        .reduce(|a, b| if b.1.precision.1 > a.1.precision.1 { b } else { a })
+    {
+        if worth.weight > 0.0 {
+            base = both;
+        }
+        found[k] = Some(worth);
+    }
+    found.into_iter().flatten().collect()
 }
 
 fn surprise(ngrams: &Ngrams, tokens: &[&[u32]]) -> Vec<f64> {
@@ -224,6 +257,24 @@ mod tests {
         assert_eq!(compare(&alone, &with(&noise), Seed(1)).weight, 0.0);
         let worth = compare(&alone, &with(&told), Seed(1));
         assert!(worth.weight == COUNTS && worth.precision.1 > worth.precision.0 && worth.detected.1 > worth.detected.0);
+    }
+
+    #[test]
+    fn of_two_that_tell_the_same_only_the_better_counts_and_of_two_that_differ_both() {
+        let mut rng = Seed(2).derive("values", 0);
+        let mut noise = |shift: f64| -> Vec<f64> { (0..400).map(|_| rng.random::<f64>() + shift).collect() };
+        let alone = [noise(0.0), noise(0.2)];
+        let told = [noise(0.0), noise(0.6)];
+        let worse = [0, 1].map(|c: usize| told[c].iter().zip(noise(0.0)).map(|(x, e)| x + 0.2 * e).collect());
+        let other = [noise(0.0), noise(0.6)];
+        let weights = |added: &[[Vec<f64>; 2]]| -> Vec<f64> {
+            measure(alone.clone(), added, Seed(1)).iter().map(|w| w.weight).collect()
+        };
+        assert!(weights(&[]).is_empty());
+        assert_eq!(weights(&[told.clone(), other.clone()]), [COUNTS, COUNTS]);
+        assert_eq!(weights(&[worse.clone(), told.clone()])[1], COUNTS);
+        let both = measure(alone.clone(), &[worse, told], Seed(1));
+        assert_eq!(both[0].precision.0, both[1].precision.1, "the second is measured beside the first");
     }
 
     #[test]

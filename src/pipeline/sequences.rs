@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::config::Settings;
 use crate::detectors::geometry::members::NamedArray;
-use crate::detectors::sequence::Progress;
 use crate::detectors::sequence::vocabulary::Vocabulary;
+use crate::detectors::sequence::{Network, Progress};
 use crate::error::{Error, Kind, Result};
 use crate::fusion::neural::Worth;
 use crate::fusion::sequences::{Family, Sequences};
@@ -30,21 +30,26 @@ pub struct TrainedSequences {
     pub golden: Vec<Golden>,
     /// Weight of whose a sequence is, 0..=1, and symbols looked at together for it; none without entities.
     pub habit: Option<(f64, usize)>,
-    /// What the LSTM autoencoder adds; none if it was not asked for.
-    pub lstm: Option<Worth>,
+    /// What each network that was asked for adds.
+    pub neural: Vec<(Network, Worth)>,
 }
 
 /// Learns sequences of token numbers. [`Kind::NoData`] if there is not enough to learn from, [`Kind::Config`] if the settings ask for
-/// what this build cannot do. `progress` hears of the passes of the LSTM autoencoder.
+/// what this build cannot do. `progress` hears of the passes of the networks.
 pub fn train_sequences(
     of: Sequences<'_>,
     settings: &Settings,
     seed: u64,
     progress: &dyn Fn(Progress),
 ) -> Result<TrainedSequences> {
-    if cfg!(not(feature = "neural")) && settings.sequence.lstm_autoencoder {
-        let message = "sequence.lstm-autoencoder is true, but this build has no neural detectors (feature `neural`): \
-                       set it to false, or train with a build that has them";
+    if cfg!(not(feature = "neural"))
+        && let Some(network) = Network::wanted(&settings.sequence).first()
+    {
+        let message = format!(
+            "{} is true, but this build has no neural detectors (feature `neural`): set it to false, or train with a build that \
+             has them",
+            network.setting()
+        );
         return Err(Error::new(Kind::Config, message));
     }
     let family = Family::fit(of, &settings.sequence, Seed(seed), progress)
@@ -62,7 +67,7 @@ pub fn train_sequences(
         ngrams: (family.ngrams().order(), family.ngrams().len()),
         habit: family.habit(),
         golden,
-        lstm: family.neural(),
+        neural: family.neural(),
     })
 }
 

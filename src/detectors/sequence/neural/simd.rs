@@ -48,6 +48,11 @@ impl Panels {
         Self { depth, widths, values }
     }
 
+    /// Rows of the matrix.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
     /// Numbers in a row of the product.
     pub(super) fn width(&self) -> usize {
         self.widths.iter().sum::<usize>() * LANES

@@ -4,13 +4,13 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::cell::{self, Input, SHARD, Shape, State, Trace};
-use super::network::Weights;
+use super::network::Lstm;
 use super::simd::{self, Panels};
 use super::surprise::Output;
 
 /// A network made ready to score.
 #[derive(Debug)]
-pub(super) struct Scorer {
+pub(in super::super) struct Scorer {
     hidden: usize,
     /// What each symbol adds to the encoder's gates, in blocks.
     table: Vec<f32>,
@@ -23,12 +23,12 @@ pub(super) struct Scorer {
 }
 
 impl Scorer {
-    pub(super) fn new(weights: &Weights) -> Self {
+    pub(super) fn new(sizes: Lstm, arrays: &[Vec<f32>]) -> Self {
         let [embedding, input, recurrent, bias, from_code, decoder, decoder_bias, output, output_bias] =
-            weights.arrays.each_ref().map(Vec::as_slice);
-        let (e, h) = (weights.sizes.embedding, weights.sizes.hidden);
+            std::array::from_fn(|k| arrays[k].as_slice());
+        let (e, h) = (sizes.embedding, sizes.hidden);
         let panels = Panels::pack(e, 4 * h, |k, n| input[n * e + k]);
-        let mut table = vec![0.0; weights.sizes.symbols * 4 * h];
+        let mut table = vec![0.0; sizes.symbols * 4 * h];
         simd::run(Product { panels: &panels, rows: embedding, bias, out: &mut table });
         Self {
             hidden: h,

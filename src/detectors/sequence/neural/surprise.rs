@@ -64,8 +64,8 @@ impl Output {
 }
 
 /// Logit of what is no symbol, and the least that any other counts as: what lies below the highest by more has no weight.
-const NEVER: f32 = -1e30;
-const DEEPEST: f32 = -80.0;
+pub(super) const NEVER: f32 = -1e30;
+pub(super) const DEEPEST: f32 = -80.0;
 
 /// Logits become probabilities; −ln of the target's is the result.
 #[inline(always)]
