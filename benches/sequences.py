@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """What the sequence family reaches on ADFA-LD, and how fast it is.
 
-    benches/sequences.py BINARY DATA [--lstm] [--out benches/sequences.md]
+    benches/sequences.py BINARY DATA [--lstm] [--transformer] [--out benches/sequences.md]
 
 DATA is a `sequences.tsv[.gz]` with the columns split (train, validation, attack), trace_id and syscalls: ADFA-LD (Creech & Hu 2013)
 in its official split. The family learns `train` and scores the others with default settings; with --lstm another model has the LSTM
-autoencoder too, and what its model card says of it is quoted. Ties are broken at random, with a fixed
-seed. The speed is that of 100,000 made-up sequences of 32 tokens. Needs numpy and polars.
+autoencoder too, with --transformer a third the Transformer, and what its model card says of it is quoted. Ties are broken at random,
+with a fixed seed. The speed is that of 100,000 made-up sequences of 32 tokens. Needs numpy and polars.
 """
 import argparse
 import pathlib
@@ -18,7 +18,11 @@ import numpy as np
 import polars as pl
 
 
-LSTM = "sequence.lstm-autoencoder=true"
+# Column, setting, and its name in the model card.
+NETWORKS = {
+    "lstm": ("lstm_autoencoder", "sequence.lstm-autoencoder=true", "LSTM autoencoder"),
+    "transformer": ("transformer", "sequence.transformer=true", "Transformer"),
+}
 
 
 def metrics(is_attack, score, seed=0):
@@ -44,10 +48,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary")
     parser.add_argument("data")
-    parser.add_argument("--lstm", action="store_true")
+    for network in NETWORKS:
+        parser.add_argument(f"--{network}", action="store_true")
     parser.add_argument("--out")
     args = parser.parse_args()
-    lines = ["# The sequence family on ADFA-LD", "", "Made by `benches/sequences.py BINARY DATA`.", ""]
+    networks = [n for n in NETWORKS if getattr(args, n)]
+    asked = "".join(f" --{n}" for n in networks)
+    lines = ["# The sequence family on ADFA-LD", "", f"Made by `benches/sequences.py BINARY DATA{asked}`.", ""]
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         model = ["--models", folder / "models", "--name", "m"]
@@ -63,17 +70,20 @@ def main():
         for column in [c for c in scores.columns if c not in ("sequence_id", "entity", "p_value")]:
             found = metrics(is_attack, scores[column].to_numpy())
             lines.append(f"| `{column}` | " + " | ".join(f"{x:.3f}" for x in found) + " |")
-        if args.lstm:
-            model[-1] = "lstm"
-            lstm = run(args.binary, "train", "--sequences", folder / "train.parquet", *model, "--set", LSTM)
-            run(args.binary, "score", "--sequences", folder / "test.parquet", "--out", folder / "run-lstm", *model)
-            scores = pl.read_parquet(folder / "run-lstm/scores.parquet")
-            for column, name in [("lstm_autoencoder", "`lstm_autoencoder`"), ("score", "`score` of a model that has it")]:
+        said = []
+        for network in networks:
+            column, setting, words = NETWORKS[network]
+            model[-1] = network
+            took = run(args.binary, "train", "--sequences", folder / "train.parquet", *model, "--set", setting)
+            run(args.binary, "score", "--sequences", folder / "test.parquet", "--out", folder / network, *model)
+            scores = pl.read_parquet(folder / network / "scores.parquet")
+            for column, name in [(column, f"`{column}`"), ("score", f"`score` of a model that has `{column}`")]:
                 found = metrics(is_attack, scores[column].to_numpy())
                 lines.append(f"| {name} | " + " | ".join(f"{x:.3f}" for x in found) + " |")
-            card = (folder / "models/lstm/versions/000001/card.md").read_text().splitlines()
-            said = next(line for line in card if "LSTM" in line).strip("| ").split(" | ")
-            lines += ["", f"Training with the autoencoder took {lstm:.1f} s. Its model card: {': '.join(said)}."]
+            card = (folder / f"models/{network}/versions/000001/card.md").read_text().splitlines()
+            row = next(line for line in card if words in line).strip("| ").split(" | ")
+            said += ["", f"Training with the {words} took {took:.1f} s. Its model card: {': '.join(row)}."]
+        lines += said
         rng = np.random.default_rng(1)
         walks = (rng.integers(0, 4, (100_000, 32)).cumsum(axis=1) + rng.integers(0, 50, (100_000, 1))) % 200
         made = pl.DataFrame({"sequence_id": np.arange(len(walks)), "tokens": walks.tolist()})
@@ -82,7 +92,14 @@ def main():
         model[-1] = "speed"
         train = run(args.binary, "train", "--sequences", folder / "made.parquet", *model)
         score = run(args.binary, "score", "--sequences", folder / "made.parquet", "--out", folder / "speed", *model)
-        lines += ["", f"100,000 sequences of 32 tokens: trained in {train:.1f} s, scored in {score:.1f} s (whole commands).", ""]
+        lines += ["", f"100,000 sequences of 32 tokens: trained in {train:.1f} s, scored in {score:.1f} s (whole commands)."]
+        for network in networks:
+            _, setting, words = NETWORKS[network]
+            model[-1] = f"speed-{network}"
+            train = run(args.binary, "train", "--sequences", folder / "made.parquet", *model, "--set", setting)
+            score = run(args.binary, "score", "--sequences", folder / "made.parquet", "--out", folder / model[-1], *model)
+            lines.append(f"With the {words}: {train:.1f} s and {score:.1f} s.")
+        lines.append("")
     text = "\n".join(lines)
     print(text)
     if args.out:

@@ -10,21 +10,30 @@ use serde_json::json;
 
 use super::args::{ScoreArgs, TrainArgs};
 use super::messages::Message;
-use super::table::{KEY_WIDTH, exit_code, print, usage};
+use super::table::{KEY_WIDTH, exit_code, oddest, print, usage};
 use super::{cannot_print, layers, now, print_json, terminal};
 use crate::config::Config;
-use crate::detectors::sequence::vocabulary::{UNKNOWN, Vocabulary};
+use crate::detectors::sequence::vocabulary::{END, UNKNOWN, Vocabulary};
 use crate::error::{Error, Kind, Result};
 use crate::features::sequences::{self, Sequences};
 use crate::features::table;
 use crate::fusion;
 use crate::fusion::neural::Worth;
+use crate::fusion::reasons::{Nearest, Reasons};
 use crate::fusion::table::Scores;
 use crate::models::{Draft, LoadedModel, Manifest, SequenceInfo, TrainedOn};
-use crate::pipeline::{self, TrainedSequences};
-use crate::report::escape::clip;
+use crate::pipeline::{self, SequenceScorer, TrainedSequences};
+use crate::report::escape::{clip, shorten};
 use crate::report::scores::{self, ScoresRun};
 use crate::report::words;
+
+/// Most sequences of which it is said why they are odd, and the largest p-value of these: an ordinary one has no reasons.
+const EXPLAINED: usize = 3;
+const ODD: f64 = 0.05;
+
+/// Widest name of a token, and most that are named of a set.
+const TOKEN_WIDTH: usize = 40;
+const NAMED: usize = 5;
 
 /// Learns sequences and adds the version.
 pub(super) fn train(path: &Path, args: &TrainArgs, out: &mut dyn Write) -> Result<()> {
@@ -174,24 +183,37 @@ pub(super) fn score(path: &Path, args: &ScoreArgs, out: &mut dyn Write) -> Resul
     let registry = layers::registry(&base)?;
     let (model, _in_use) = registry.load_in_use(&args.version.selector())?;
     let config = said.resolve_at_score_time(&model.manifest.settings)?;
-    let (read, scores, unknown) = compute(path, &model, &config)?;
+    let scored = compute(path, &model, &config)?;
+    let Scored { read, scores, .. } = &scored;
     let mut run = ScoresRun::of_sequences(registry.name(), model.version, &model.digest);
     run.input_digest = read.digest();
     run.rows = read.len() as u64;
     run.tokens = Some(read.tokens() as u64);
-    run.unknown_tokens = Some(unknown);
-    let published = scores::publish(&args.out, &run, &read.keys, &scores)?;
+    run.unknown_tokens = Some(scored.unknown);
+    let published = scores::publish(&args.out, &run, &read.keys, scores)?;
     if args.json {
         print_json(out, &run)?;
     } else {
-        print(out, "sequence", &read.keys, &scores).map_err(cannot_print)?;
+        print(out, "sequence", &read.keys, scores).map_err(cannot_print)?;
+        print_reasons(out, &scored).map_err(cannot_print)?;
         super::score::tell_published(published, &args.out);
     }
-    Ok(exit_code("sequence", &scores, config.run().fail_on))
+    Ok(exit_code("sequence", scores, config.run().fail_on))
 }
 
-/// Reads sequences and scores them with a model; with the number of tokens that it never met.
-pub(super) fn compute(path: &Path, model: &LoadedModel, config: &Config) -> Result<(Sequences, Scores, u64)> {
+/// Sequences and what a model says of them.
+pub(super) struct Scored {
+    pub(super) read: Sequences,
+    pub(super) scores: Scores,
+    /// Tokens that the model never met.
+    unknown: u64,
+    /// Why the oddest are odd, by their row.
+    reasons: Vec<(usize, Reasons)>,
+    vocabulary: Vocabulary,
+}
+
+/// Reads sequences and scores them with a model.
+pub(super) fn compute(path: &Path, model: &LoadedModel, config: &Config) -> Result<Scored> {
     let vocabulary = learned(model)?;
     let bar = terminal::progress("reading", 2);
     let read = sequences::read(path, &config.settings().limits)?;
@@ -203,7 +225,10 @@ pub(super) fn compute(path: &Path, model: &LoadedModel, config: &Config) -> Resu
     let unknown = encoded.iter().filter(|t| **t == UNKNOWN).count() as u64;
     let entities: Option<Vec<&str>> = read.entities.as_ref().map(|e| e.iter().map(String::as_str).collect());
     tell_entities(model, entities.as_deref());
-    let scores = pipeline::score_sequences(&model.arrays, &model.records, &vocabulary, &tokens, entities.as_deref())?;
+    let scorer = SequenceScorer::read(&model.arrays, &model.records, &vocabulary)?;
+    let scores = scorer.score(&tokens, entities.as_deref())?;
+    let odd = oddest(&scores.p, EXPLAINED).into_iter().filter(|i| scores.p[*i] <= ODD);
+    let reasons = odd.map(|i| (i, scorer.reasons(&tokens, &scores, i))).collect();
     bar.finish_and_clear();
     if unknown > 0 {
         let all = read.tokens() as u64;
@@ -211,7 +236,64 @@ pub(super) fn compute(path: &Path, model: &LoadedModel, config: &Config) -> Resu
             format!("{} of {} tokens were not met in training", words::thousands(unknown), words::thousands(all));
         Message::note(text).with("unknown_tokens", unknown).with("tokens", all).tell();
     }
-    Ok((read, scores, unknown))
+    Ok(Scored { read, scores, unknown, reasons, vocabulary })
+}
+
+fn probability(p: f64) -> String {
+    if p < 0.01 { format!("{p:.2e}") } else { format!("{p:.2}") }
+}
+
+/// Why the oddest sequences are odd.
+fn print_reasons(out: &mut dyn Write, of: &Scored) -> std::io::Result<()> {
+    for (row, reasons) in &of.reasons {
+        let keys: Vec<_> = of.read.keys.iter().map(|key| clip(&key.text(*row), KEY_WIDTH).into_owned()).collect();
+        let members: Vec<_> = reasons.members.iter().map(|(name, p)| format!("{name} p {}", probability(*p))).collect();
+        writeln!(out, "\n{}: {}", keys.join(", "), members.join(", "))?;
+        let tokens = of.read.tokens_of(*row);
+        let quoted = |token: &str| format!("\"{}\"", shorten(token, TOKEN_WIDTH));
+        let named = |number: u32| quoted(of.vocabulary.name(number));
+        for step in &reasons.steps {
+            let what = match tokens.get(step.at) {
+                Some(token) => {
+                    format!("token {} of {}, {}", words::thousands(step.at as u64 + 1), tokens.len(), quoted(token))
+                }
+                None => "the end".to_owned(),
+            };
+            let before = match step.at.checked_sub(1).map(|at| tokens[at]) {
+                Some(token) => format!("after {}", quoted(token)),
+                None => "at the beginning".to_owned(),
+            };
+            let usual = step.usual.map_or(String::new(), |(number, p)| match number {
+                END => format!(", usually the end (p {})", probability(p)),
+                number => format!(", usually {} (p {})", named(number), probability(p)),
+            });
+            writeln!(out, "  {what}, {before}: p {}{usual}", probability(step.p))?;
+        }
+        let listed = |numbers: &[u32], else_unknown: bool| {
+            let mut names: Vec<String> = numbers.iter().filter(|n| **n != UNKNOWN).map(|n| named(*n)).collect();
+            names.truncate(NAMED);
+            if else_unknown && numbers.contains(&UNKNOWN) {
+                names.push("tokens never met".to_owned());
+            }
+            let left = numbers.len() - names.len();
+            let more = if left > 0 { format!(" and {left} more") } else { String::new() };
+            format!("{}{more}", names.join(", "))
+        };
+        match &reasons.nearest {
+            None if tokens.is_empty() => {}
+            None => writeln!(out, "  no known set of tokens shares one with it")?,
+            Some(Nearest { more, less }) if more.is_empty() && less.is_empty() => {
+                writeln!(out, "  its set of tokens is known")?;
+            }
+            Some(Nearest { more, less }) => {
+                let without = (!more.is_empty()).then(|| format!("without {}", listed(more, true)));
+                let with = (!less.is_empty()).then(|| format!("with {}", listed(less, false)));
+                let parts: Vec<String> = without.into_iter().chain(with).collect();
+                writeln!(out, "  the nearest known set of tokens is {}", parts.join(" and "))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The vocabulary of a model of sequences; [`Kind::Model`] for another model.

@@ -274,6 +274,18 @@ fn tell_unused(table: &Table, info: &TableInfo) {
     }
 }
 
+/// At most so many rows, the oddest first.
+pub(super) fn oddest(p: &[f64], most: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    let rank = |a: &usize, b: &usize| p[*a].total_cmp(&p[*b]).then(a.cmp(b));
+    if order.len() > most {
+        order.select_nth_unstable_by(most, rank);
+        order.truncate(most);
+    }
+    order.sort_unstable_by(rank);
+    order
+}
+
 /// How many rows (each a `row`) stand out, and the oddest of them.
 pub(super) fn print(out: &mut dyn Write, row: &str, keys: &[Key], scores: &Scores) -> std::io::Result<()> {
     let p = &scores.p;
@@ -290,18 +302,11 @@ pub(super) fn print(out: &mut dyn Write, row: &str, keys: &[Key], scores: &Score
     if p.is_empty() {
         return Ok(());
     }
-    let mut order: Vec<usize> = (0..p.len()).collect();
-    let rank = |a: &usize, b: &usize| p[*a].total_cmp(&p[*b]).then(a.cmp(b));
-    if order.len() > SHOWN {
-        order.select_nth_unstable_by(SHOWN, rank);
-        order.truncate(SHOWN);
-    }
-    order.sort_unstable_by(rank);
     let mut header: Vec<String> = keys.iter().map(|key| clip(&key.name, KEY_WIDTH).into_owned()).collect();
     header.extend(["score".to_owned(), "p".to_owned()]);
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut table = terminal::table(&header);
-    for row in order {
+    for row in oddest(p, SHOWN) {
         let mut cells: Vec<String> = keys.iter().map(|key| clip(&key.text(row), KEY_WIDTH).into_owned()).collect();
         cells.extend([words::score(combine::score(p[row])), format!("{:.2e}", p[row])]);
         terminal::add_row(&mut table, cells);

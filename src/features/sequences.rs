@@ -57,6 +57,12 @@ impl Sequences {
         starts.zip(&self.ends).map(|(from, to)| &self.tokens[from..*to])
     }
 
+    /// The tokens of one sequence.
+    pub fn tokens_of(&self, sequence: usize) -> Vec<&str> {
+        let tokens = self.iter().nth(sequence).unwrap_or_default();
+        tokens.iter().map(|&word| self.words[word as usize].as_str()).collect()
+    }
+
     /// The words that are in most sequences, at most so many; of words in equally many, those met first.
     pub fn vocabulary(&self, most: usize) -> Vocabulary {
         let mut holders = vec![(0_u32, usize::MAX); self.words.len()];

@@ -8,6 +8,7 @@ pub mod drift;
 pub mod neural;
 pub mod night;
 pub mod rank;
+pub mod reasons;
 pub mod sequences;
 #[cfg(test)]
 mod sequences_tests;

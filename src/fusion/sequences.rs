@@ -56,14 +56,14 @@ pub struct Sequences<'a> {
 /// A fitted family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Family {
-    ngrams: Ngrams,
-    bags: Bags,
+    pub(super) ngrams: Ngrams,
+    pub(super) bags: Bags,
     habits: Option<Habits>,
-    neural: Vec<Neural>,
+    pub(super) neural: Vec<Neural>,
     /// Upper lengths of all but the last stratum, ascending.
-    lengths: Vec<usize>,
+    pub(super) lengths: Vec<usize>,
     /// Per member, per stratum.
-    calibrators: Vec<Vec<Calibrator>>,
+    pub(super) calibrators: Vec<Vec<Calibrator>>,
     /// Of the answer to the first question.
     strange: Calibrator,
     /// Weight of the second question, 0..=1.

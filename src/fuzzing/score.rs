@@ -78,7 +78,8 @@ fn score_sequences(model: &LoadedModel) {
     let known = vocabulary.symbols().saturating_sub(1);
     let sequences: [&[u32]; 3] = [&[], &[known], &[0, known, known, 0]];
     let by: Option<&[&str]> = info.entities.map(|_| &["e1", "", "nobody"][..]);
-    let scores = pipeline::score_sequences(&model.arrays, &model.records, &vocabulary, &sequences, by);
+    let scores = pipeline::SequenceScorer::read(&model.arrays, &model.records, &vocabulary)
+        .and_then(|scorer| scorer.score(&sequences, by));
     if let Some(scores) = no_bug(scores) {
         sound(&scores, 3);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::order;
 use super::score::{read_calibration, read_state};
-use super::sequences::score_sequences;
+use super::sequences::SequenceScorer;
 use super::table::score_table;
 use crate::anomaly::SubjectType;
 use crate::baseline::org::{NightView, OrgState};
@@ -158,7 +158,7 @@ fn replay_sequences(model: &LoadedModel, info: &SequenceInfo) -> Result<()> {
         }
     }
     let by = info.entities.is_some().then_some(entities.as_slice());
-    let found = score_sequences(&model.arrays, &model.records, &vocabulary, &tokens, by)?.p;
+    let found = SequenceScorer::read(&model.arrays, &model.records, &vocabulary)?.score(&tokens, by)?.p;
     expected
         .iter()
         .zip(found)

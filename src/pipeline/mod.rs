@@ -48,7 +48,7 @@ use crate::tables::{DayTables, Steps};
 use expected::Said;
 pub use golden::replay;
 pub use score::{Night, Scorer};
-pub use sequences::{TrainedSequences, score_sequences, train_sequences};
+pub use sequences::{SequenceScorer, TrainedSequences, train_sequences};
 pub use table::{TrainedTable, score_table, train_table};
 pub use train::{Trained, train};
 

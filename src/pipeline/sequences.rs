@@ -8,6 +8,7 @@ use crate::detectors::sequence::vocabulary::Vocabulary;
 use crate::detectors::sequence::{Network, Progress};
 use crate::error::{Error, Kind, Result};
 use crate::fusion::neural::Worth;
+use crate::fusion::reasons::Reasons;
 use crate::fusion::sequences::{Family, Sequences};
 use crate::fusion::table::Scores;
 use crate::models::{Array, Golden, Record};
@@ -71,22 +72,33 @@ pub fn train_sequences(
     })
 }
 
-/// Scores sequences of token numbers with what a model holds. [`Kind::Model`] if that makes no sense.
-pub fn score_sequences(
-    arrays: &[Array],
-    records: &[Record],
-    vocabulary: &Vocabulary,
-    tokens: &[&[u32]],
-    entities: Option<&[&str]>,
-) -> Result<Scores> {
-    let arrays: BTreeMap<&str, (&[usize], &[f64])> =
-        arrays.iter().map(|a| (a.name.as_str(), (a.shape.as_slice(), a.values.as_slice()))).collect();
-    let of_entities: Vec<(&str, &[f64])> =
-        records.iter().filter(|r| r.section == SECTION).map(|r| (r.key[0].as_str(), r.numbers.as_slice())).collect();
-    let family = Family::from_parts(&arrays, &of_entities, vocabulary.symbols())
-        .map_err(|why| Error::new(Kind::Model, format!("the model cannot be used: {why}; train a new version")))?;
-    let scores = family.score(tokens, entities);
-    let sound = scores.p.iter().all(|p| (0.0..=1.0).contains(p))
-        && scores.members.iter().all(|(_, raw)| raw.iter().all(|x| x.is_finite()));
-    if sound { Ok(scores) } else { Err(Error::new(Kind::Bug, "a sequence has no score or one out of its range")) }
+/// What a model holds, made ready to score sequences of token numbers.
+#[derive(Debug)]
+pub struct SequenceScorer(Family);
+
+impl SequenceScorer {
+    /// Reads a model. [`Kind::Model`] if it makes no sense.
+    pub fn read(arrays: &[Array], records: &[Record], vocabulary: &Vocabulary) -> Result<Self> {
+        let arrays: BTreeMap<&str, (&[usize], &[f64])> =
+            arrays.iter().map(|a| (a.name.as_str(), (a.shape.as_slice(), a.values.as_slice()))).collect();
+        let of_entities = records.iter().filter(|r| r.section == SECTION);
+        let of_entities: Vec<(&str, &[f64])> = of_entities.map(|r| (r.key[0].as_str(), r.numbers.as_slice())).collect();
+        Family::from_parts(&arrays, &of_entities, vocabulary.symbols())
+            .map(Self)
+            .map_err(|why| Error::new(Kind::Model, format!("the model cannot be used: {why}; train a new version")))
+    }
+
+    /// Scores sequences.
+    pub fn score(&self, tokens: &[&[u32]], entities: Option<&[&str]>) -> Result<Scores> {
+        let scores = self.0.score(tokens, entities);
+        let sound = scores.p.iter().all(|p| (0.0..=1.0).contains(p))
+            && scores.members.iter().all(|(_, raw)| raw.iter().all(|x| x.is_finite()));
+        if sound { Ok(scores) } else { Err(Error::new(Kind::Bug, "a sequence has no score or one out of its range")) }
+    }
+
+    /// Why sequence `i` of those that were scored is odd.
+    pub fn reasons(&self, tokens: &[&[u32]], scores: &Scores, i: usize) -> Reasons {
+        let raw: Vec<f64> = scores.members.iter().map(|(_, raw)| raw[i]).collect();
+        self.0.reasons(tokens[i], &raw)
+    }
 }

@@ -1,6 +1,8 @@
 //! `train --sequences` and `score --sequences`: any token sequences through the sequence detectors.
 
 use std::fs;
+#[cfg(all(feature = "neural", target_os = "linux"))]
+use std::process::{Command, Stdio};
 
 use polars::prelude::{DataFrame, DataType, IntoColumn, ListChunked, NamedFrom, PlSmallStr, SerReader, Series};
 use polars_io::parquet::read::ParquetReader;
@@ -194,17 +196,106 @@ fn hostile_tokens_and_ids_do_no_harm() {
     assert!(!card.contains("script"));
 }
 
+#[test]
+fn why_the_oddest_are_odd_is_said_token_by_token() {
+    let test = trained();
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let mut rows: Vec<_> = rows().into_iter().take(40).collect();
+    rows[7] = ("token".into(), words("login list delete_all logout"), "nightly");
+    rows[20] = ("maker".into(), job(1), "ann");
+    test.write("new.csv", &csv(&rows));
+    let said = test.run(&score_args("new.csv", "run", &[])).stdout;
+    let of = |id: &str| {
+        let mut lines =
+            said.lines().skip_while(|line| !line.starts_with(&format!("{id}, ")) || !line.contains("ngram p"));
+        let first = lines.next().unwrap_or_else(|| panic!("{id} is not told of: {said}"));
+        (first, lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>())
+    };
+    let (members, why) = of("token");
+    assert!(["ngram p ", "bag p ", "habit p "].iter().all(|m| members.contains(m)), "{members}");
+    let met = |line: &&&str| line.starts_with("  token 3 of 4, \"delete_all\", after \"list\": p ");
+    let line = why.iter().find(met).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains(", usually \"poll\" (p 0."), "{line}");
+    assert!(
+        why.len() <= 4
+            && why.contains(&"  the nearest known set of tokens is without tokens never met and with \"result\""),
+        "{said}"
+    );
+    assert_eq!(said.matches("ngram p ").count(), 2, "an ordinary sequence has no reasons: {said}");
+    // Nothing in it is strange but whose it is.
+    let (members, why) = of("maker");
+    let p: Vec<f64> = members.split(" p ").skip(1).map(|t| t.split(',').next().unwrap().parse().unwrap()).collect();
+    assert!(p[0] > 0.05 && p[1] > 0.05 && p[2] < 0.01, "{members}");
+    assert!(why.contains(&"  its set of tokens is known"), "{said}");
+}
+
 #[cfg(feature = "neural")]
 #[test]
-fn an_lstm_that_was_asked_for_is_a_column_and_the_card_says_what_it_is_worth() {
+fn networks_that_were_asked_for_are_columns_and_the_card_says_what_they_are_worth() {
     let test = CliTest::new();
     test.write("s.csv", &csv(&rows()));
-    test.stdout(&train_args("s.csv", &["--set", "sequence.lstm-autoencoder=true"]));
+    test.stdout(&train_args("s.csv", &NETWORKS));
     let card = fs::read_to_string(test.path().join("models/calls/versions/000001/card.md")).unwrap();
-    assert!(card.contains("| weight of the LSTM autoencoder |") && card.contains("80 held-out sequences"), "{card}");
+    for network in ["LSTM autoencoder", "Transformer"] {
+        let line = card.lines().find(|line| line.starts_with(&format!("| weight of the {network} | "))).unwrap();
+        assert!(line.contains("80 held-out sequences"), "{line}");
+    }
     test.write("new.csv", "sequence_id,tokens\na,login list result logout\nb,\nc,never met\n");
     let outcome = test.run(&score_args("new.csv", "run", &[]));
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    let found = numbers(&scores(&test, "run"), "lstm_autoencoder");
+    let frame = scores(&test, "run");
+    let names: Vec<&str> = frame.get_column_names().into_iter().map(PlSmallStr::as_str).collect();
+    assert_eq!(names[names.len() - 4..], ["lstm_autoencoder", "transformer", "p_value", "score"]);
+    let found = numbers(&frame, "lstm_autoencoder");
     assert!(found[0] > 0.0 && found[1] == 0.0 && found[2] > found[0], "{found:?}");
+    let found = numbers(&frame, "transformer");
+    assert!(found[0] > 0.0 && found[1] > found[0] && found[2] > found[0], "{found:?}");
+}
+
+#[cfg(feature = "neural")]
+const NETWORKS: [&str; 4] = ["--set", "sequence.lstm-autoencoder=true", "--set", "sequence.transformer=true"];
+
+/// Runs a command until it has used so many hundredths of a second of processor, then sends it a signal. Returns what it used.
+#[cfg(all(feature = "neural", target_os = "linux"))]
+fn until(test: &CliTest, args: &[&str], signal: &str, most: u64) -> u64 {
+    let mut child = test.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (id, mut used) = (child.id(), 0);
+    while child.try_wait().unwrap().is_none() {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let numbers = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);
+        used = numbers.map(|x| x.parse::<u64>().unwrap()).sum::<u64>().max(used);
+        if used >= most {
+            Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status().unwrap();
+            child.wait().unwrap();
+            break;
+        }
+        std::thread::yield_now();
+    }
+    used
+}
+
+#[cfg(all(feature = "neural", target_os = "linux"))]
+#[test]
+fn a_training_of_networks_that_is_interrupted_leaves_no_version_or_a_whole_one() {
+    let test = CliTest::new();
+    test.write("s.csv", &csv(&rows()));
+    let args = train_args("s.csv", &NETWORKS);
+    let versions = test.path().join("models/calls/versions");
+    let of = |version: u32| tree(&versions.join(format!("{version:06}")));
+    let all = until(&test, &args, "KILL", u64::MAX);
+    let whole = of(1);
+    assert!(whole.len() == 5 && all > 0);
+    let mut next = 2;
+    for (signal, share) in [("KILL", 0.1), ("TERM", 0.35), ("KILL", 0.6), ("TERM", 0.85), ("KILL", 0.97)] {
+        until(&test, &args, signal, (all as f64 * share) as u64);
+        // Whether it was quicker this time is not known.
+        if versions.join(format!("{next:06}")).exists() {
+            assert!(of(next) == whole, "a half version after {share} of the time");
+            next += 1;
+        }
+    }
+    let said = test.stdout(&args);
+    assert!(said.starts_with(&format!("version {next}: ")), "{said}");
+    assert!(of(next) == whole, "trained again");
+    assert!(next < 7, "no training was interrupted");
 }

@@ -202,9 +202,9 @@ fn sequences(
     sides: Both<(&LoadedModel, &Config)>,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let (read, old, _) = cli::sequences::compute(path, sides.from.0, sides.from.1)?;
-    let (_, new, _) = cli::sequences::compute(path, sides.to.0, sides.to.1)?;
-    rows_of(path, "sequence", &read.keys, &Both { from: old.p, to: new.p }, (name, args), out)
+    let old = cli::sequences::compute(path, sides.from.0, sides.from.1)?;
+    let new = cli::sequences::compute(path, sides.to.0, sides.to.1)?;
+    rows_of(path, "sequence", &old.read.keys, &Both { from: old.scores.p, to: new.scores.p }, (name, args), out)
 }
 
 /// The rows that one version calls odd and the other does not.

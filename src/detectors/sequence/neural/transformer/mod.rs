@@ -3,7 +3,7 @@
 //! a whole, and tokens that do not matter are passed over.
 //!
 //! Layers are normalised where they begin (Xiong et al. 2020; root mean square, Zhang & Sennrich 2019). Where a token stands is known
-//! by its distance only, a learned bias per head (Raffel et al. 2020) that begins as ALiBi's (Press et al. 2022): windows of a long
+//! by its distance only, a learned bias per head (Raffel et al. 2020) that begins as `ALiBi`'s (Press et al. 2022): windows of a long
 //! sequence begin anywhere in it. Symbols go in and come out by the same embedding (Press & Wolf 2017).
 //!
 //! What is not a sum is an operation of our own ([`op`]) on rows that stand sequence by sequence, without padding.
