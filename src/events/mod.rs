@@ -17,7 +17,7 @@ mod json;
 pub mod normalise;
 mod parallel;
 #[cfg(feature = "frame")]
-mod parquet;
+pub(crate) mod parquet;
 pub mod profile;
 pub mod quarantine;
 mod read;

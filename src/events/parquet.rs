@@ -1,14 +1,17 @@
 //! Parquet: the columns that a profile names, a slice of rows at a time, as cells.
 //!
 //! The decoder below was not written for hostile files, so a panic in it is caught and becomes an input error. What cannot be
-//! caught is an impossible amount of memory that a forged page header has it ask for: that ends the process, with nothing written.
+//! caught is an impossible amount of memory that a forged page header has it ask for, so page headers are read first.
 
 use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use polars::prelude::{ArrowDataType, Column, DataType, SerReader, TimeUnit};
 use polars_io::parquet::read::{ParallelStrategy, ParquetReader};
+use polars_parquet::parquet::page::CompressedPage;
+use polars_parquet::read::{BasicDecompressor, ColumnChunkMetadata, PageReader, read_metadata};
 
 use super::columns::Builder;
 use super::interner::{Cell, Store};
@@ -25,11 +28,60 @@ pub(super) struct Table<'f> {
     /// Columns that hold times as such, whatever the profile says of their text.
     pub(super) times: Vec<String>,
     pub(super) rows: usize,
+    /// Columns of lists and structures, with their types.
+    nested: Vec<(String, DataType)>,
 }
 
-fn guarded<T>(path: &Path, work: impl FnOnce() -> polars::prelude::PolarsResult<T>) -> Result<T> {
-    let fail = || Error::new(Kind::Input, format!("{}: damaged Parquet file; fetch it again", path.display()));
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| fail())?.map_err(|e| fail().with_source(e))
+/// Runs the decoder; a panic in it is damage of the file too.
+pub(crate) fn guarded<T>(path: &Path, work: impl FnOnce() -> polars::prelude::PolarsResult<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| damaged(path))?.map_err(|e| damaged(path).with_source(e))
+}
+
+/// What is said of a file whose parts contradict each other.
+pub(crate) fn damaged(path: &Path) -> Error {
+    Error::new(Kind::Input, format!("{}: damaged Parquet file; fetch it again", path.display()))
+}
+
+/// The pages of a column of one row group, if their headers agree with the `values` that it should have: the decoder
+/// makes room for what a page says that it holds, and failing to do so ends the process. `bytes` is the size of the file.
+pub(crate) fn sound_pages(
+    path: &Path,
+    file: &mut File,
+    bytes: u64,
+    chunk: &ColumnChunkMetadata,
+    values: usize,
+) -> Result<PageReader> {
+    let range = guarded(path, || Ok(chunk.byte_range()))?;
+    let length = range.end.checked_sub(range.start).filter(|_| range.end <= bytes);
+    let length = length.ok_or_else(|| damaged(path))?;
+    let mut read = vec![0; length as usize];
+    let filled = file.seek(SeekFrom::Start(range.start)).and_then(|_| file.read_exact(&mut read));
+    filled.map_err(|e| Error::io(Kind::Input, "read", path, e))?;
+    let (read, _) = PageReader::new(Cursor::new(read.into()), chunk, Vec::new(), usize::MAX).into_inner();
+    let pages = || PageReader::new(read.clone(), chunk, Vec::new(), usize::MAX);
+    if guarded(path, || Ok(is_sound(pages(), values) && has_sound_dictionary(pages())))? {
+        Ok(pages())
+    } else {
+        Err(damaged(path))
+    }
+}
+
+fn is_sound(pages: PageReader, expected: usize) -> bool {
+    let mut values = 0_usize;
+    for page in pages {
+        match page {
+            Ok(CompressedPage::Data(page)) => values = values.saturating_add(page.num_values()),
+            Ok(CompressedPage::Dict(_)) => {}
+            Err(_) => return false,
+        }
+    }
+    values == expected
+}
+
+/// Each of its values takes a byte at least.
+fn has_sound_dictionary(pages: PageReader) -> bool {
+    let dictionary = BasicDecompressor::new(pages, Vec::new()).read_dict_page();
+    dictionary.is_ok_and(|page| page.is_none_or(|page| page.num_values <= page.buffer.len()))
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -48,7 +100,30 @@ impl<'f> Table<'f> {
             .filter(|(_, field)| matches!(field.dtype(), ArrowDataType::Timestamp(..)))
             .map(|(name, _)| name.to_string())
             .collect();
-        Ok(Self { path, columns: schema.iter_names().map(ToString::to_string).collect(), times, rows })
+        let nested = schema
+            .iter()
+            .filter(|(_, field)| field.dtype().is_nested())
+            .map(|(name, field)| (name.to_string(), DataType::from_arrow_field(field)))
+            .collect();
+        Ok(Self { path, nested, columns: schema.iter_names().map(ToString::to_string).collect(), times, rows })
+    }
+
+    /// Refuses columns that hold no single values, and pages whose headers do not fit the rest of the file.
+    pub(super) fn check(&self, wanted: &[String]) -> Result<()> {
+        if let Some((name, dtype)) = self.nested.iter().find(|(name, _)| wanted.contains(name)) {
+            return Err(self.refused(name, dtype));
+        }
+        let mut file = open(self.path)?;
+        let bytes = file.metadata().map_err(|e| Error::io(Kind::Input, "read", self.path, e))?.len();
+        let metadata = guarded(self.path, || read_metadata(&mut file))?;
+        for group in &metadata.row_groups {
+            for name in wanted {
+                for chunk in group.columns_under_root_iter(name).into_iter().flatten() {
+                    sound_pages(self.path, &mut file, bytes, chunk, group.num_rows())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads the rows from `first` on, at most a slice, into events. `wanted` are the names of the plan's cells.
@@ -94,17 +169,6 @@ impl<'f> Table<'f> {
 
     /// Text, numbers, booleans and times as the text they would have in CSV; other types are refused.
     fn cells(&self, column: &Column, store: &mut Store<'_>) -> Result<Vec<Cell>> {
-        let refused = || {
-            Error::new(
-                Kind::Input,
-                format!(
-                    "{}: column {:?}: expected text, numbers, booleans or times, found {}",
-                    self.path.display(),
-                    column.name(),
-                    column.dtype()
-                ),
-            )
-        };
         let as_text = |c: &Column| guarded(self.path, || c.cast(&DataType::String));
         let text = match column.dtype() {
             DataType::Datetime(_, _) => {
@@ -120,10 +184,18 @@ impl<'f> Table<'f> {
             DataType::String => column.clone(),
             DataType::Null | DataType::Boolean | DataType::Categorical(..) => as_text(column)?,
             dtype if dtype.is_primitive_numeric() => as_text(column)?,
-            _ => return Err(refused()),
+            _ => return Err(self.refused(column.name(), column.dtype())),
         };
         let text = guarded(self.path, || text.str().cloned())?;
         Ok(text.iter().map(|v| v.map_or(Cell::default(), |v| store.add(v.as_bytes()))).collect())
+    }
+
+    fn refused(&self, name: &str, dtype: &DataType) -> Error {
+        let message = format!(
+            "{}: column {name:?}: expected text, numbers, booleans or times, found {dtype}",
+            self.path.display()
+        );
+        Error::new(Kind::Input, message)
     }
 
     /// First rows of all slices.

@@ -186,6 +186,7 @@ fn parquet<T: Send>(
     if plan.timestamp_cells().iter().any(|&c| table.times.contains(&wanted[c])) {
         plan.time = &ISO;
     }
+    table.check(&wanted)?;
     let slices: Vec<usize> = table.slices().collect();
     for together in slices.chunks(tuning.threads.max(1)) {
         let done: Vec<Result<_>> = together

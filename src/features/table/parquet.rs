@@ -5,8 +5,6 @@
 //! an input error.
 
 use std::fs::File;
-use std::io::{Cursor, Read, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use polars::prelude::pf16;
@@ -14,9 +12,8 @@ use polars_arrow::array::{Array, BooleanArray, PrimitiveArray, new_empty_array};
 use polars_arrow::compute::concatenate::concatenate;
 use polars_arrow::datatypes::{ArrowDataType, Field};
 use polars_arrow::types::NativeType;
-use polars_parquet::parquet::page::CompressedPage;
 use polars_parquet::read::{
-    BasicDecompressor, FileMetadata, PageReader, RowGroupMetadata, column_iter_to_arrays, infer_schema, read_metadata,
+    BasicDecompressor, FileMetadata, RowGroupMetadata, column_iter_to_arrays, infer_schema, read_metadata,
 };
 
 use super::key::can_be_key;
@@ -24,6 +21,7 @@ use super::{Key, Layout, Table, Wanted, not_numeric, room};
 use crate::config::settings::Limits;
 use crate::detectors::geometry::matrix::Matrix;
 use crate::error::{Error, Kind, Result};
+use crate::events::parquet::{damaged, guarded, sound_pages};
 
 /// A small file may hold as many bytes of numbers as this whatever its ratio: 16 MiB, as for compressed text.
 const RATIO_FLOOR: u64 = 16 << 20;
@@ -197,19 +195,8 @@ impl<'f> Source<'f> {
     fn column_of(&mut self, group: &RowGroupMetadata, field: &Field, values: usize) -> Result<Vec<Box<dyn Array>>> {
         let (mut pages, mut types) = (Vec::new(), Vec::new());
         for chunk in group.columns_under_root_iter(&field.name).into_iter().flatten() {
-            let range = guarded(self.path, || Ok(chunk.byte_range()))?;
-            let length = range.end.checked_sub(range.start).filter(|_| range.end <= self.bytes);
-            let length = length.ok_or_else(|| damaged(self.path))?;
-            let mut bytes = vec![0; length as usize];
-            let read = self.file.seek(SeekFrom::Start(range.start)).and_then(|_| self.file.read_exact(&mut bytes));
-            read.map_err(|e| Error::io(Kind::Input, "read", self.path, e))?;
-            let pages_of = |bytes| PageReader::new(bytes, chunk, Vec::new(), usize::MAX);
-            let (bytes, _) = pages_of(Cursor::new(bytes.into())).into_inner();
-            if !guarded(self.path, || Ok(is_sound(pages_of(bytes.clone()), values)))? {
-                return Err(damaged(self.path));
-            }
-            let reader = pages_of(bytes);
-            pages.push(BasicDecompressor::new(reader, Vec::new()));
+            let sound = sound_pages(self.path, &mut self.file, self.bytes, chunk, values)?;
+            pages.push(BasicDecompressor::new(sound, Vec::new()));
             types.push(&chunk.descriptor().descriptor.primitive_type);
         }
         if pages.len() != 1 {
@@ -222,20 +209,6 @@ impl<'f> Source<'f> {
             Err(damaged(self.path))
         }
     }
-}
-
-/// Whether the pages of a column hold as many values as they should. The decoder makes room for what a page says
-/// that it holds, and failing to do so ends the process.
-fn is_sound(pages: PageReader, expected: usize) -> bool {
-    let mut values = 0_usize;
-    for page in pages {
-        match page {
-            Ok(CompressedPage::Data(page)) => values = values.saturating_add(page.num_values()),
-            Ok(CompressedPage::Dict(_)) => {}
-            Err(_) => return false,
-        }
-    }
-    values == expected
 }
 
 fn is_numeric(dtype: &ArrowDataType) -> bool {
@@ -301,12 +274,4 @@ fn put<'c, T: NativeType>(
         *cell = value.map_or(*cell, |v| number(*v));
     }
     Some(())
-}
-
-fn guarded<T>(path: &Path, work: impl FnOnce() -> polars::prelude::PolarsResult<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| damaged(path))?.map_err(|e| damaged(path).with_source(e))
-}
-
-fn damaged(path: &Path) -> Error {
-    Error::new(Kind::Input, format!("{}: damaged Parquet file; fetch it again", path.display()))
 }
