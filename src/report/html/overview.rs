@@ -60,7 +60,12 @@ fn strip(run: &RunInfo, nights: &[(Date, Vec<&NightSummary>)], alerts: &[&Anomal
     let mut dates: Vec<Date> = nights.iter().map(|n| n.0).chain(run.missing_dates.iter().copied()).collect();
     dates.sort_unstable();
     dates.dedup();
-    let step = if dates.len() <= NUMBERED { 20 } else { (PAGE / dates.len()).clamp(2, 20) };
+    // Few nights stand far enough apart for the first date and the last to have room.
+    let step = if dates.len() <= NUMBERED {
+        (100 / dates.len().max(1)).clamp(20, 50)
+    } else {
+        (PAGE / dates.len()).clamp(2, 20)
+    };
     let ring = if step < 6 { "0.6" } else { "2" };
     let width = step * dates.len();
     let most = nights.iter().map(|n| reported(&n.1)).max().unwrap_or(0).max(3) as f64;
