@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The LSTM autoencoder of `src/detectors/sequence/lstm/` in PyTorch, at the sizes of `cargo bench --bench sequences`.
+"""The LSTM autoencoder of `src/detectors/sequence/neural/lstm/` in PyTorch, at the sizes of `cargo bench --bench sequences`.
 
     lstm.py [THREADS] [ROUNDS]
 
