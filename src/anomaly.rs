@@ -3,8 +3,6 @@
 
 pub mod picture;
 
-use std::fmt::Write;
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -236,10 +234,7 @@ pub fn anomaly_key(org_id: &str, subject_type: SubjectType, subject_id: &str, da
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }
-    hasher.finalize().iter().fold(String::with_capacity(64), |mut hex, b| {
-        write!(hex, "{b:02x}").expect("text grows");
-        hex
-    })
+    hex::encode(hasher.finalize())
 }
 
 /// What one night looked like: counts for the one-line summary and the health section.

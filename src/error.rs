@@ -113,6 +113,16 @@ impl Error {
     pub fn kind(&self) -> Kind {
         self.kind
     }
+
+    /// What caused it, from the nearest cause on.
+    pub fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        std::iter::successors(std::error::Error::source(self), |cause| cause.source())
+    }
+
+    /// It and its causes in one line, for a message that goes on.
+    pub fn in_one_line(&self) -> String {
+        self.causes().fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
 }
 
 const EIO: i32 = 5;

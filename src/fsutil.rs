@@ -60,6 +60,12 @@ pub fn write_among_others(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_dir(parent(path))
 }
 
+/// Whether anybody but its owner may do something with a file that should be a secret. [`Kind::Config`] if it cannot be told.
+pub fn is_open_to_others(path: &Path) -> Result<bool> {
+    let about = fs::metadata(path).map_err(|e| Error::io(Kind::Config, "look at", path, e))?;
+    Ok(about.mode() & 0o077 != 0)
+}
+
 /// A folder under construction, invisible under its final name until [`NewDir::publish`]. Dropping it removes it.
 #[derive(Debug)]
 pub struct NewDir {

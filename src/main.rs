@@ -1,6 +1,5 @@
 //! Parse, run, exit code.
 
-use std::error::Error as _;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -35,12 +34,6 @@ fn main() -> ExitCode {
 }
 
 fn is_broken_pipe(error: &quietwatch::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(e) = cause {
-        if e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) {
-            return true;
-        }
-        cause = e.source();
-    }
-    false
+    let is_pipe = |e: &io::Error| e.kind() == ErrorKind::BrokenPipe;
+    error.causes().any(|cause| cause.downcast_ref().is_some_and(is_pipe))
 }

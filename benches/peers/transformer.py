@@ -6,11 +6,12 @@
 Prints tokens per second of training (forward, backward, Adam) and of scoring, by the clock and by processor time.
 """
 import sys
-import time
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from rounds import measure
 
 THREADS, ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 2, int(sys.argv[2]) if len(sys.argv) > 2 else 3
 SEQUENCES, LENGTH, SYMBOLS, WIDTH, HEADS, CONTEXT, BATCH = 6_400, 32, 200, 64, 4, 128, 64
@@ -56,32 +57,10 @@ tokens = torch.randint(0, SYMBOLS, (SEQUENCES, LENGTH))
 # With start and end.
 data = torch.cat([torch.zeros(SEQUENCES, 1, dtype=torch.long), tokens, torch.ones(SEQUENCES, 1, dtype=torch.long)], dim=1)
 model = Transformer()
-optimizer = torch.optim.Adam(model.parameters(), 1e-3)
 
 
 def surprise(x, reduction):
     return F.cross_entropy(model(x[:, :-1]).reshape(-1, SYMBOLS), x[:, 1:].reshape(-1), reduction=reduction)
 
 
-def train():
-    for x in data.split(BATCH):
-        loss = surprise(x, "mean")
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-
-def score():
-    with torch.no_grad():
-        for x in data.split(1024):
-            surprise(x, "none")
-
-
-train()
-for _ in range(ROUNDS):
-    for name, work in [("train", train), ("score", score)]:
-        clock, used = time.perf_counter(), time.process_time()
-        work()
-        clock, used = time.perf_counter() - clock, time.process_time() - used
-        tokens = SEQUENCES * LENGTH
-        print(f"{name}: {tokens / clock:,.0f} tokens/s, {tokens / used:,.0f} per second of processor", flush=True)
+measure(model, surprise, data, SEQUENCES * LENGTH, BATCH, ROUNDS)

@@ -112,12 +112,7 @@ pub(super) fn after(info: &RunInfo, anomalies: &[Anomaly], dir: &Path, config: &
             outcome.failed.is_empty()
         }
         Err(error) => {
-            let mut text = format!("nothing is delivered, the run is published all the same: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(e) = cause {
-                text.push_str(&format!(": {e}"));
-                cause = e.source();
-            }
+            let text = format!("nothing is delivered, the run is published all the same: {}", error.in_one_line());
             Message::warning(visible(&text)).tell();
             false
         }

@@ -129,14 +129,9 @@ pub fn error(error: &Error) {
 }
 
 fn error_line(error: &Error, now: &str) -> String {
-    let mut causes = Vec::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(e) = cause {
-        causes.push(Value::from(escape(e.to_string().trim_end()).into_owned()));
-        cause = e.source();
-    }
+    let causes = error.causes().map(|cause| Value::from(escape(cause.to_string().trim_end()).into_owned()));
     let fields = Map::from_iter([
-        ("causes".to_owned(), causes.into()),
+        ("causes".to_owned(), causes.collect()),
         ("kind".to_owned(), error.kind().name().into()),
         ("exit_code".to_owned(), error.kind().exit_code().into()),
     ]);

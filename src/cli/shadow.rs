@@ -64,12 +64,8 @@ pub(super) fn follow(alias: &str, registry: &Registry, said: &Layers, champion: 
         Ok(Some(message)) => message.tell(),
         Ok(None) => {}
         Err(e) => {
-            let mut text = format!("the shadow of {alias} is left out, the run is not touched by that: {e}");
-            let mut cause = std::error::Error::source(&e);
-            while let Some(e) = cause {
-                text.push_str(&format!(": {e}"));
-                cause = e.source();
-            }
+            let why = e.in_one_line();
+            let text = format!("the shadow of {alias} is left out, the run is not touched by that: {why}");
             Message::warning(terminal::escape(&text)).with("alias", alias).with("kind", e.kind().name()).tell();
         }
     }

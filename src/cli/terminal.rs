@@ -101,10 +101,8 @@ pub fn progress(what: &'static str, length: u64) -> ProgressBar {
 /// An error and its causes, one on each line.
 pub(super) fn error_chain(error: &Error) -> String {
     let mut out = format!("error: {}\n", escape(&error.to_string()));
-    let mut cause = std::error::Error::source(error);
-    while let Some(e) = cause {
-        writeln!(out, "  because: {}", escape(e.to_string().trim_end())).expect("text grows");
-        cause = e.source();
+    for cause in error.causes() {
+        writeln!(out, "  because: {}", escape(cause.to_string().trim_end())).expect("text grows");
     }
     out
 }

@@ -132,9 +132,10 @@ impl State {
         }
         let mut changed = self.pending.len() != before;
         for channel in channels {
-            for message in
-                messages.iter().filter(|m| !self.delivered.iter().any(|d| d.channel == *channel && d.key == m.key))
-            {
+            for message in messages {
+                if self.is_delivered(channel, &message.key) {
+                    continue;
+                }
                 match self.pending.iter_mut().find(|p| p.channel == *channel && p.message.key == message.key) {
                     Some(p) if p.message == *message => continue,
                     Some(p) => p.message = message.clone(),

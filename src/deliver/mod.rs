@@ -108,11 +108,7 @@ struct Configured {
 fn configured(config: &Deliver, warnings: &mut Vec<String>) -> Vec<Configured> {
     let mut out = Vec::new();
     let mut add = |name: &'static str, channel: Result<Channel>| {
-        let channel = channel.map_err(|e| match std::error::Error::source(&e) {
-            Some(cause) => format!("{e}: {cause}"),
-            None => e.to_string(),
-        });
-        out.push(Configured { name, channel });
+        out.push(Configured { name, channel: channel.map_err(|e| e.in_one_line()) });
     };
     if !config.slack.url_file.is_empty() {
         add("slack", Secret::read(&config.slack.url_file, warnings).and_then(slack_at));

@@ -1,13 +1,15 @@
 //! Secrets: read from files of their own, shown nowhere.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::sign::from_base64;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::error::{Error, Kind, Result};
+use crate::fsutil;
 
 /// Longest secret.
 const LONGEST: u64 = 4096;
@@ -29,13 +31,9 @@ impl Secret {
         let failed = |e| Error::io(Kind::Config, "read the secret in", path, e);
         let mut bytes = Vec::new();
         File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)).map_err(failed)?;
-        let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            warnings.push(format!(
-                "{} holds a secret and can be read by others (mode {:o}); chmod 600 it",
-                path.display(),
-                mode & 0o777
-            ));
+        if fsutil::is_open_to_others(path)? {
+            warnings
+                .push(format!("{} holds a secret and is open to others than its owner; chmod 600 it", path.display()));
         }
         let line = std::str::from_utf8(&bytes).ok().map(str::trim).filter(|line| {
             !line.is_empty() && bytes.len() as u64 <= LONGEST && line.bytes().all(|b| (b' '..=b'~').contains(&b))
@@ -52,7 +50,8 @@ impl Secret {
     /// The key of a signature: what follows `whsec_` is base64, anything else is the key as it stands.
     pub(super) fn into_key(self) -> Result<Self> {
         let Some(coded) = self.0.strip_prefix(b"whsec_") else { return Ok(self) };
-        let key = std::str::from_utf8(coded).ok().and_then(from_base64).filter(|key| !key.is_empty());
+        let key =
+            std::str::from_utf8(coded).ok().and_then(|coded| STANDARD.decode(coded).ok()).filter(|key| !key.is_empty());
         key.map(Self).ok_or_else(|| {
             Error::new(Kind::Config, "deliver.webhook.secret-file: expected base64 after whsec_, found something else")
         })
@@ -69,6 +68,9 @@ impl Secret {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn read(content: &[u8], mode: u32) -> (Result<Secret>, Vec<String>) {
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn a_file_that_others_can_read_is_told() {
         let (_, warnings) = read(b"s3cret", 0o640);
-        assert!(warnings[0].contains("can be read by others (mode 640)"), "{warnings:?}");
+        assert!(warnings[0].contains("is open to others than its owner"), "{warnings:?}");
         assert!(!warnings[0].contains("s3cret"));
     }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::testing::TestClock;
@@ -131,7 +133,7 @@ fn a_webhook_is_signed_over_what_was_received() {
     assert_eq!(first.head[0], "POST /hook?team=soc HTTP/1.1");
     assert_eq!(first.header("webhook-id"), outcome.sent[0].id);
     assert_eq!(first.header("webhook-timestamp"), "1776800000");
-    let key = sign::from_base64("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     assert_eq!(
         first.header("webhook-signature"),
         sign::signature(&key, first.header("webhook-id"), 1_776_800_000, &first.body)

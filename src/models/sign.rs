@@ -6,9 +6,8 @@
 //! version appears and removed after it is gone: one without a version means nothing, and the next writer takes it away.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePublicKey};
@@ -49,27 +48,14 @@ impl fmt::Debug for Signing {
 fn key_id(key: &VerifyingKey) -> Result<String> {
     let der = key.to_public_key_der().map_err(|e| Error::new(Kind::Bug, "a key has no DER form").with_source(e))?;
     let digest = Sha256::digest(der.as_bytes());
-    Ok(hex(&digest)[..ID_DIGITS].to_owned())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("text grows");
-    }
-    text
+    Ok(hex::encode(digest)[..ID_DIGITS].to_owned())
 }
 
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    let digits = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if !digits || text.len() != 2 * N {
-        return None;
-    }
-    for (i, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
-    }
-    Some(bytes)
+    // There is one way to write a line: with small letters.
+    let small = !text.contains(|c: char| c.is_ascii_uppercase());
+    (small && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
 }
 
 fn read_key(path: &Path, what: &str) -> Result<String> {
@@ -95,8 +81,7 @@ impl Signing {
             // The error of the parser is not passed on: no part of a private key shall be shown.
             let key = SigningKey::from_pkcs8_pem(&read_key(path, what)?).map_err(|_| no_key(path, what))?;
             signing.own = Some((key_id(&key.verifying_key())?, key));
-            let mode = fs::metadata(path).map_err(|e| Error::io(Kind::Config, "read the key", path, e))?.permissions();
-            exposed = mode.mode() & 0o077 != 0;
+            exposed = fsutil::is_open_to_others(path)?;
         }
         for path in trusted.iter().map(AsRef::as_ref) {
             let what = "an Ed25519 public key as PEM, as `openssl pkey -pubout` writes it";
@@ -204,7 +189,7 @@ impl Registry {
     /// Signs a version, if there is a key. Only for the holder of the lock.
     pub(super) fn sign(&self, version: u32, digest: &str) -> Result<()> {
         let Some((id, key)) = &self.signing().own else { return Ok(()) };
-        let signature = hex(&key.sign(&message(self.name(), version, digest)).to_bytes());
+        let signature = hex::encode(key.sign(&message(self.name(), version, digest)).to_bytes());
         let folder = self.path().join(SIGNATURES);
         fsutil::create_dirs(&folder)?;
         fsutil::write_atomic(&folder.join(file_name(version)), format!("ed25519 {id} {signature}\n").as_bytes())

@@ -77,8 +77,7 @@ pub struct Message {
 impl Message {
     /// The id under which a receiver sees it, however often it is sent.
     pub fn id(&self) -> String {
-        let digest = Sha256::digest(self.key.as_bytes());
-        digest.iter().take(16).fold("qw_".to_owned(), |id, b| id + &format!("{b:02x}"))
+        format!("qw_{}", hex::encode(&Sha256::digest(self.key.as_bytes())[..16]))
     }
 }
 
