@@ -36,14 +36,14 @@ impl Usual {
     /// The session with the fewest changes to these steps (Levenshtein, over the longer one's length), and how often it was
     /// seen; of equally near ones the most frequent. `None` if none is alike.
     pub fn nearest(&self, steps: &[u32]) -> Option<(&[u32], f64)> {
-        let steps = &steps[..steps.len().min(STEPS)];
+        let steps = steps[..steps.len().min(STEPS)].to_vec();
         let mut best = (ALIKE, None);
         for (session, times) in &self.sessions {
             let longer = session.len().max(steps.len()) as f64;
             if session.len().abs_diff(steps.len()) as f64 / longer >= best.0 {
                 continue;
             }
-            let distance = strsim::generic_levenshtein(session, &steps.to_vec()) as f64 / longer;
+            let distance = strsim::generic_levenshtein(session, &steps) as f64 / longer;
             if distance < best.0 {
                 best = (distance, Some((session.as_slice(), *times)));
             }
