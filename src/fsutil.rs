@@ -60,10 +60,10 @@ pub fn write_among_others(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_dir(parent(path))
 }
 
-/// Whether anybody but its owner may do something with a file that should be a secret. [`Kind::Config`] if it cannot be told.
-pub fn is_open_to_others(path: &Path) -> Result<bool> {
+/// The mode of a file that should be a secret, if it lets others than its owner in. [`Kind::Config`] if it cannot be told.
+pub fn open_to_others(path: &Path) -> Result<Option<u32>> {
     let about = fs::metadata(path).map_err(|e| Error::io(Kind::Config, "look at", path, e))?;
-    Ok(about.mode() & 0o077 != 0)
+    Ok(Some(about.mode() & 0o777).filter(|mode| mode & 0o077 != 0))
 }
 
 /// A folder under construction, invisible under its final name until [`NewDir::publish`]. Dropping it removes it.

@@ -31,9 +31,11 @@ impl Secret {
         let failed = |e| Error::io(Kind::Config, "read the secret in", path, e);
         let mut bytes = Vec::new();
         File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)).map_err(failed)?;
-        if fsutil::is_open_to_others(path)? {
-            warnings
-                .push(format!("{} holds a secret and is open to others than its owner; chmod 600 it", path.display()));
+        if let Some(mode) = fsutil::open_to_others(path)? {
+            warnings.push(format!(
+                "{} holds a secret and can be read by others (mode {mode:o}); chmod 600 it",
+                path.display()
+            ));
         }
         let line = std::str::from_utf8(&bytes).ok().map(str::trim).filter(|line| {
             !line.is_empty() && bytes.len() as u64 <= LONGEST && line.bytes().all(|b| (b' '..=b'~').contains(&b))
@@ -98,7 +100,7 @@ mod tests {
     #[test]
     fn a_file_that_others_can_read_is_told() {
         let (_, warnings) = read(b"s3cret", 0o640);
-        assert!(warnings[0].contains("is open to others than its owner"), "{warnings:?}");
+        assert!(warnings[0].contains("can be read by others (mode 640)"), "{warnings:?}");
         assert!(!warnings[0].contains("s3cret"));
     }
 

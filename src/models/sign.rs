@@ -81,7 +81,7 @@ impl Signing {
             // The error of the parser is not passed on: no part of a private key shall be shown.
             let key = SigningKey::from_pkcs8_pem(&read_key(path, what)?).map_err(|_| no_key(path, what))?;
             signing.own = Some((key_id(&key.verifying_key())?, key));
-            exposed = fsutil::is_open_to_others(path)?;
+            exposed = fsutil::open_to_others(path)?.is_some();
         }
         for path in trusted.iter().map(AsRef::as_ref) {
             let what = "an Ed25519 public key as PEM, as `openssl pkey -pubout` writes it";
