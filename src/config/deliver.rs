@@ -37,6 +37,8 @@ pub struct Deliver {
 pub struct Slack {
     /// File with its address, which is the secret; empty for none.
     pub url_file: String,
+    /// File with the authorities to trust in place of the well-known ones; empty for these.
+    pub ca_file: String,
 }
 
 /// A mail server, and who writes to whom.
@@ -54,6 +56,8 @@ pub struct Mail {
     pub user: String,
     /// File with the password.
     pub password_file: String,
+    /// File with the authorities to trust in place of the well-known ones; empty for these.
+    pub ca_file: String,
 }
 
 /// Any receiver of signed JSON.
@@ -63,6 +67,8 @@ pub struct Webhook {
     pub url: String,
     /// File with the secret of the signature.
     pub secret_file: String,
+    /// File with the authorities to trust in place of the well-known ones; empty for these.
+    pub ca_file: String,
 }
 
 /// How the connection to a mail server is protected.

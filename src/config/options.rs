@@ -321,6 +321,9 @@ options! {
     "deliver.slack.url-file" => deliver.slack.url_file, "a path, or empty for none",
         |_| true,
         "File that holds the address of an incoming webhook of Slack.";
+    "deliver.slack.ca-file" => deliver.slack.ca_file, "a path, or empty for the well-known authorities",
+        |_| true,
+        "PEM file of the certificate authorities to trust for this channel in place of the well-known ones, as where a proxy ends TLS.";
     "deliver.mail.server" => deliver.mail.server, "HOST or HOST:PORT, or empty for none",
         |v| v.deliver.mail.server.is_empty() || v.deliver.mail.host_and_port().is_some(),
         "Mail server; the port is 587 with starttls, 465 with tls and 25 with plain unless it is given.";
@@ -342,6 +345,9 @@ options! {
     "deliver.mail.password-file" => deliver.mail.password_file, "a path, where there is a user",
         |v| v.deliver.mail.user.is_empty() || !v.deliver.mail.password_file.is_empty(),
         "File that holds the password of that user.";
+    "deliver.mail.ca-file" => deliver.mail.ca_file, "a path, or empty for the well-known authorities",
+        |_| true,
+        "PEM file of the certificate authorities to trust for this channel in place of the well-known ones, such as an organisation's own.";
     "deliver.webhook.url" => deliver.webhook.url,
         "an address with https://, or http:// on this machine, without user or password, or empty for none",
         |v| v.deliver.webhook.url.is_empty() || deliver::is_safe_url(&v.deliver.webhook.url),
@@ -349,6 +355,9 @@ options! {
     "deliver.webhook.secret-file" => deliver.webhook.secret_file, "a path, where there is an address",
         |v| v.deliver.webhook.url.is_empty() || !v.deliver.webhook.secret_file.is_empty(),
         "File that holds the secret with which requests are signed: `whsec_` and base64, or any text.";
+    "deliver.webhook.ca-file" => deliver.webhook.ca_file, "a path, or empty for the well-known authorities",
+        |_| true,
+        "PEM file of the certificate authorities to trust for this channel in place of the well-known ones, such as an organisation's own.";
     "deliver.heartbeat" => deliver.heartbeat, "true or false",
         |_| true,
         "Send a short message on calm nights too, with gates and coverage, so that silence is never mistaken for health.";
@@ -404,7 +413,7 @@ options! {
         "Whether a tripped gate ends score with exit code 5 (flag --strict).";
     "run.shadow" => run.shadow, "the name of an alias: 1 to 64 of the characters a-z, 0-9, _ and -",
         |v| v.run.shadow.as_ref().is_none_or(|alias| !alias.is_empty()),
-        "Alias of a version, such as challenger, that scores each night after the champion's run is published; what it would change is in shadow.json (flag --shadow).";
+        "Alias of a version, such as challenger, that scores each night after the champion's run is published; what it would change is in shadow.json and shadow.html (flag --shadow).";
     "run.log-format" => run.log_format, "text or json",
         |_| true,
         "How messages are written to standard error: lines for people, or one JSON object a line (flag --log-format).";

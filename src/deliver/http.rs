@@ -6,6 +6,7 @@ use std::time::Duration;
 use ureq::Agent;
 
 use super::retry::Failure;
+use super::trust::Trust;
 use crate::report::escape::clip;
 
 /// Most of an answer's body that is looked at, and shown.
@@ -23,16 +24,17 @@ pub(super) struct Request {
     secret: bool,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
+    trust: Trust,
 }
 
 impl Request {
     /// A JSON body for this address; `secret` if the address must not be shown.
-    pub(super) fn new(url: String, secret: bool, body: Vec<u8>) -> Self {
+    pub(super) fn new(url: String, secret: bool, body: Vec<u8>, trust: Trust) -> Self {
         let headers = vec![
             ("content-type", "application/json".to_owned()),
             ("user-agent", concat!("quietwatch/", env!("CARGO_PKG_VERSION")).to_owned()),
         ];
-        Self { url, secret, headers, body }
+        Self { url, secret, headers, body, trust }
     }
 
     pub(super) fn header(&mut self, name: &'static str, value: String) {
@@ -68,6 +70,7 @@ impl Request {
             .max_redirects(0)
             .http_status_as_error(false)
             .max_response_header_size(HEAD)
+            .tls_config(self.trust.https())
             .accept("")
             .accept_encoding("")
             .build();
@@ -78,7 +81,8 @@ impl Request {
         let mut response = builder.send(&self.body[..]).map_err(|e| {
             // Whatever the error holds, the address is not in it.
             let text = if self.secret { e.to_string().replace(&self.url, &self.place()) } else { e.to_string() };
-            Failure::passing(clip(&text, SHOWN).into_owned())
+            let why = clip(&text, SHOWN).into_owned();
+            if let ureq::Error::Io(e) = &e { Failure::of_connection(e, why) } else { Failure::passing(why) }
         })?;
         let status = response.status().as_u16();
         let after = response.headers().get("retry-after").and_then(|value| retry_after(value.to_str().ok()?));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::Deliver;
-use crate::config::deliver::is_safe_url;
+use crate::config::deliver::{Slack, Webhook, is_safe_url};
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
@@ -19,6 +19,7 @@ use crate::seed::Seed;
 use ledger::{Ledger, State};
 use retry::{Failure, Policy};
 use secret::Secret;
+use trust::Trust;
 
 mod http;
 mod ledger;
@@ -30,6 +31,7 @@ mod smtp;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use ledger::FOLDER as LEDGER;
 
@@ -88,9 +90,9 @@ impl Sent {
 
 /// A channel that is ready to send.
 enum Channel {
-    Slack(Secret),
+    Slack(Secret, Trust),
     Mail(Box<smtp::Server>),
-    Webhook(String, Secret),
+    Webhook(String, Secret, Trust),
 }
 
 /// Something to send, as it leaves.
@@ -111,21 +113,26 @@ fn configured(config: &Deliver, warnings: &mut Vec<String>) -> Vec<Configured> {
         out.push(Configured { name, channel: channel.map_err(|e| e.in_one_line()) });
     };
     if !config.slack.url_file.is_empty() {
-        add("slack", Secret::read(&config.slack.url_file, warnings).and_then(slack_at));
+        add("slack", slack_channel(&config.slack, warnings));
     }
     if !config.mail.server.is_empty() {
         add("mail", smtp::Server::new(&config.mail, warnings).map(|server| Channel::Mail(Box::new(server))));
     }
     if !config.webhook.url.is_empty() {
-        let secret = Secret::read(&config.webhook.secret_file, warnings).and_then(Secret::into_key);
-        add("webhook", secret.map(|key| Channel::Webhook(config.webhook.url.clone(), key)));
+        add("webhook", webhook_channel(&config.webhook, warnings));
     }
     out
 }
 
-fn slack_at(url: Secret) -> Result<Channel> {
+fn webhook_channel(config: &Webhook, warnings: &mut Vec<String>) -> Result<Channel> {
+    let key = Secret::read(&config.secret_file, warnings)?.into_key()?;
+    Ok(Channel::Webhook(config.url.clone(), key, Trust::read(&config.ca_file)?))
+}
+
+fn slack_channel(config: &Slack, warnings: &mut Vec<String>) -> Result<Channel> {
+    let url = Secret::read(&config.url_file, warnings)?;
     if url.text().is_some_and(is_safe_url) {
-        return Ok(Channel::Slack(url));
+        return Ok(Channel::Slack(url, Trust::read(&config.ca_file)?));
     }
     let message = "deliver.slack.url-file: expected an address with https:// in the file, found something else";
     Err(Error::new(Kind::Config, message))
@@ -134,14 +141,15 @@ fn slack_at(url: Secret) -> Result<Channel> {
 impl Channel {
     fn request(&self, message: &Message, now: i64) -> Request {
         match self {
-            Self::Slack(url) => {
+            Self::Slack(url, trust) => {
                 let body = slack::payload(message).to_string().into_bytes();
-                Request::Http(http::Request::new(url.text().unwrap_or_default().to_owned(), true, body))
+                let url = url.text().unwrap_or_default().to_owned();
+                Request::Http(http::Request::new(url, true, body, trust.clone()))
             }
-            Self::Webhook(url, key) => {
+            Self::Webhook(url, key, trust) => {
                 let body = webhook::payload(message).to_string().into_bytes();
                 let signature = sign::signature(key.bytes(), &message.id(), now, &body);
-                let mut request = http::Request::new(url.clone(), false, body);
+                let mut request = http::Request::new(url.clone(), false, body, trust.clone());
                 request.header("webhook-id", message.id());
                 request.header("webhook-timestamp", now.to_string());
                 request.header("webhook-signature", signature);

@@ -1,6 +1,8 @@
 //! When to try again: waits that double, with jitter, within bounds of number and time.
 
+use std::error::Error as StdError;
 use std::time::Duration;
+use std::{io, iter};
 
 use rand::RngExt;
 
@@ -28,6 +30,13 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn passing(why: impl Into<String>) -> Self {
         Self::Passing { why: why.into(), after: None }
+    }
+
+    /// Of a connection. A peer that TLS does not accept, such as one with a wrong certificate, is no other one in a minute.
+    pub(super) fn of_connection(error: &(dyn StdError + 'static), why: String) -> Self {
+        let mut causes = iter::successors(Some(error), |&e| e.source());
+        let refused = |e: &io::Error| e.kind() == io::ErrorKind::InvalidData;
+        if causes.any(|e| e.downcast_ref().is_some_and(refused)) { Self::Final(why) } else { Self::passing(why) }
     }
 
     pub(super) fn into_why(self) -> String {

@@ -7,11 +7,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::transport::smtp::client::Tls;
 use lettre::{Address, SmtpTransport, Transport};
 
 use super::retry::Failure;
 use super::secret::Secret;
+use super::trust::Trust;
 use crate::config::deliver::{Mail, Security};
 use crate::error::{Error, Kind, Result};
 use crate::report::escape::clip;
@@ -53,10 +54,9 @@ impl Server {
         let address = |text: &String, key: &str| {
             text.parse::<Address>().map_err(|e| wrong(key, "an e-mail address").with_source(e))
         };
-        let parameters = || {
-            TlsParameters::new(host.to_owned())
-                .map_err(|e| wrong("server", "a name that a certificate can be for").with_source(e))
-        };
+        let trust = Trust::read(&config.ca_file)?;
+        let parameters =
+            || trust.mail(host).map_err(|e| wrong("server", "a name that a certificate can be for").with_source(e));
         let tls = match config.security {
             Security::Starttls => Tls::Required(parameters()?),
             Security::Tls => Tls::Wrapper(parameters()?),
@@ -110,11 +110,11 @@ impl Server {
                     SHOWN,
                 )
                 .into_owned();
-                // A missing way to log in or a wrong certificate does not pass by itself either.
+                // A missing way to log in does not pass by itself either.
                 Err(if e.is_permanent() || e.is_client() || e.is_tls() {
                     Failure::Final(why)
                 } else {
-                    Failure::passing(why)
+                    Failure::of_connection(&e, why)
                 })
             }
         }

@@ -17,7 +17,7 @@ use crate::report::sample;
 
 #[path = "../../tests/fixtures/deliver/receivers.rs"]
 mod receivers;
-use receivers::{Received, http, smtp};
+use receivers::{AUTHORITY, Encrypted, Received, STRANGER, http, https, smtp, smtp_with};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -43,13 +43,14 @@ impl Site {
 
     fn slack(mut self, address: SocketAddr) -> Self {
         let url_file = self.secret("url", &format!("http://{address}/services/T0/B0/s3cret\n"));
-        self.config.slack = Slack { url_file };
+        self.config.slack = Slack { url_file, ..Slack::default() };
         self
     }
 
     fn webhook(mut self, address: SocketAddr) -> Self {
         let secret_file = self.secret("key", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-        self.config.webhook = Webhook { url: format!("http://{address}/hook?team=soc"), secret_file };
+        self.config.webhook =
+            Webhook { url: format!("http://{address}/hook?team=soc"), secret_file, ..Webhook::default() };
         self
     }
 
@@ -61,6 +62,7 @@ impl Site {
             to: vec!["soc@example.com".into(), "lead@example.com".into()],
             user: "robot".into(),
             password_file: self.secret("password", "p4ssword"),
+            ca_file: String::new(),
         };
         self
     }
@@ -208,7 +210,7 @@ fn what_could_not_be_delivered_arrives_with_the_next_run() {
 impl Site {
     fn slack_elsewhere(&self, address: SocketAddr) -> Deliver {
         let url_file = self.secret("url", &format!("http://{address}/services/T0/B0/s3cret\n"));
-        Deliver { slack: Slack { url_file }, ..self.config.clone() }
+        Deliver { slack: Slack { url_file, ..Slack::default() }, ..self.config.clone() }
     }
 }
 
@@ -275,6 +277,68 @@ fn a_mail_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
     assert!(outcome.failed[0].1.contains("no such user"), "{outcome:?}");
     assert_eq!(received.iter().count(), 3);
     assert_eq!(site.clock.waits().len(), 1);
+}
+
+#[test]
+fn mail_over_tls_reaches_a_server_of_a_trusted_authority_and_no_other() {
+    for (wanted, security) in [(Encrypted::OnRequest, Security::Starttls), (Encrypted::Always, Security::Tls)] {
+        let (address, received) = smtp_with(wanted, vec![None; 8]);
+        let mut site = Site::new().mail(address);
+        let server = |name: &str| format!("{name}:{}", address.port());
+        (site.config.mail.server, site.config.mail.security) = (server("localhost"), security);
+        let refused = |site: &Site| {
+            let outcome = site.run(&one_critical());
+            assert_eq!((outcome.sent.len(), site.clock.waits().len()), (0, 0), "{outcome:?}");
+            for heard in received.iter().take(2) {
+                assert!(heard.letter.is_empty() && !heard.commands.iter().any(|c| c.starts_with("AUTH")), "{heard:?}");
+            }
+            outcome.failed[0].1.clone()
+        };
+        // An unknown authority, another one, and another name than in the certificate.
+        assert!(refused(&site).contains("UnknownIssuer"));
+        site.config.mail.ca_file = STRANGER.to_owned();
+        assert!(refused(&site).contains("invalid peer certificate"));
+        (site.config.mail.server, site.config.mail.ca_file) = (server("127.0.0.1"), AUTHORITY.to_owned());
+        assert!(refused(&site).contains("not valid for name"));
+        site.config.mail.server = server("localhost");
+        let outcome = site.run(&one_critical());
+        assert_eq!((outcome.sent.len(), outcome.failed.len()), (2, 0), "{outcome:?}");
+        let heard = received.recv().unwrap();
+        assert!(heard.commands.contains(&"AUTH PLAIN AHJvYm90AHA0c3N3b3Jk".to_owned()), "{:?}", heard.commands);
+        assert!(heard.letter.contains("First calls ever from Germany"));
+    }
+}
+
+#[test]
+fn a_mail_server_without_starttls_gets_neither_password_nor_letter() {
+    let (address, received) = smtp_with(Encrypted::Never, vec![None]);
+    let mut site = Site::new().mail(address);
+    site.config.mail.security = Security::Starttls;
+    assert_eq!(site.run(&one_critical()).sent.len(), 0);
+    let heard = received.recv().unwrap();
+    assert!(heard.letter.is_empty() && !heard.commands.iter().any(|c| c.starts_with("AUTH")), "{heard:?}");
+}
+
+#[test]
+fn https_reaches_a_receiver_of_a_trusted_authority_and_no_other() {
+    let (address, received) = https(vec![OK.to_vec(); 8]);
+    let mut site = Site::new().webhook(address);
+    let url = |name: &str| format!("https://{name}:{}/hook", address.port());
+    for (name, ca_file) in [("localhost", ""), ("localhost", STRANGER), ("127.0.0.1", AUTHORITY)] {
+        (site.config.webhook.url, site.config.webhook.ca_file) = (url(name), ca_file.to_owned());
+        let outcome = site.run(&one_critical());
+        assert_eq!(outcome.sent.len(), 0, "{name} {ca_file}: {outcome:?}");
+        assert!(outcome.failed[0].1.contains("certificate"), "{outcome:?}");
+        assert!(received.try_recv().is_err() && site.clock.waits().is_empty(), "{outcome:?}");
+    }
+    site.config.webhook.url = url("localhost");
+    assert_eq!(site.run(&one_critical()).sent.len(), 2);
+    assert_eq!(json(&received.recv().unwrap())["type"], "quietwatch.critical");
+    for nonsense in ["no/such/file", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")] {
+        site.config.webhook.ca_file = nonsense.to_owned();
+        let why = site.run_night(&one_critical(), 1).failed[0].1.clone();
+        assert!(why.contains(nonsense) && why.contains("certificates"), "{why}");
+    }
 }
 
 #[test]

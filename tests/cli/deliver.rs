@@ -3,15 +3,17 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use serde_json::Value;
 
+use crate::shipped::{skipped, text};
 use crate::world::{LAST, NIGHT, tree};
 use crate::{CliTest, Outcome};
 
 #[path = "../fixtures/deliver/receivers.rs"]
 mod receivers;
-use receivers::{Received, http, smtp};
+use receivers::{AUTHORITY, Encrypted, Received, STRANGER, http, https, smtp, smtp_with};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const NO: &[u8] = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n";
@@ -100,6 +102,53 @@ fn a_night_with_alerts_is_told_on_every_channel_once_and_a_calm_night_is_not() {
     let id = said.split("  qw_").nth(1).unwrap().lines().next().unwrap();
     assert!(letters.recv().unwrap().letter.contains(&format!("Message-ID: <qw_{id}@example.com>\n")), "{id}");
     assert_eq!(test.stdout(&deliver), "nothing to deliver\n");
+}
+
+#[test]
+fn an_authority_of_ones_own_is_trusted_where_it_is_named() {
+    for (wanted, security) in [(Encrypted::OnRequest, "starttls"), (Encrypted::Always, "tls")] {
+        let test = CliTest::new();
+        let ((web, posts), (mail, letters)) = (https(vec![OK.to_vec(); 2]), smtp_with(wanted, vec![None; 2]));
+        secret(&test, "etc/password", "p4ssword");
+        secret(&test, "etc/key", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        fs::copy(AUTHORITY, test.path().join("etc/ca.pem")).unwrap();
+        test.write(
+            "etc/q.toml",
+            &format!(
+                "[deliver]\nattempts = 1\n[deliver.webhook]\nurl = \"https://localhost:{}/hook\"\nsecret-file = \"key\"\n\
+                 ca-file = \"ca.pem\"\n[deliver.mail]\nserver = \"localhost:{}\"\nsecurity = \"{security}\"\nfrom = \"q@example.com\"\n\
+                 to = [\"soc@example.com\"]\nuser = \"robot\"\npassword-file = \"password\"\nca-file = \"ca.pem\"\n",
+                web.port(),
+                mail.port()
+            ),
+        );
+        let send = ["deliver", "--test", "--config", "etc/q.toml"];
+        let ca_file = |key: &str| format!("deliver.{key}.ca-file={STRANGER}");
+        let stranger = ["--set", &ca_file("webhook"), "--set", &ca_file("mail")];
+        assert_eq!(test.run(&[&send[..], &stranger].concat()).code, 12);
+        assert!(letters.recv().unwrap().letter.is_empty() && posts.try_recv().is_err());
+        test.stdout(&send);
+        assert!(letters.recv().unwrap().letter.contains("Messages of quietwatch arrive here"));
+        check_in_python(&test, &posts.recv().unwrap());
+    }
+}
+
+/// Has the receiver in `docs/operations.md` check a request, and one with another body.
+fn check_in_python(test: &CliTest, received: &Received) {
+    let page = text("docs/operations.md");
+    let code =
+        page.split("```python\n").find(|part| part.contains("def is_genuine")).unwrap().split_once("```").unwrap().0;
+    let headers: Vec<(&str, &str)> = received.head.iter().filter_map(|line| line.split_once(": ")).collect();
+    let body = String::from_utf8(received.body.clone()).unwrap();
+    let given = serde_json::json!({ "headers": headers, "body": body });
+    let ask = "import json\ngiven = json.load(open('given.json'))\nheaders, body = dict(given['headers']), given['body'].encode()\n\
+               secret = open('etc/key').read()\nprint(is_genuine(headers, body, secret), is_genuine(headers, body + b' ', secret))\n";
+    test.write("given.json", &given.to_string());
+    let script = test.write("receiver.py", &format!("{code}{ask}"));
+    match Command::new("python3").arg(script).current_dir(test.path()).output() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => skipped("the receiver in docs/operations.md", "python3"),
+        ran => assert_eq!(String::from_utf8(ran.unwrap().stdout).unwrap(), "True False\n"),
+    }
 }
 
 #[test]

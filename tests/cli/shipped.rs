@@ -23,12 +23,12 @@ fn root(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-fn text(name: &str) -> String {
+pub(crate) fn text(name: &str) -> String {
     fs::read_to_string(root(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
 /// Says on the standard error of the test process that a program is not there: what `eprintln!` says is kept back.
-fn skipped(what: &str, program: &str) {
+pub(crate) fn skipped(what: &str, program: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {program} is not on this machine");
 }
 
