@@ -330,6 +330,9 @@ pub struct Coverage {
     pub other_files: u64,
     /// Of all these, files that a later daily one replaced.
     pub superseded_files: u64,
+    /// Files that are missing, shorter than what they replaced, or late, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
 }
 
 /// What a run says of itself (`run.json`). No wall-clock time, duration, path, host or thread count.

@@ -330,7 +330,7 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// After the champion's run is published, score the nights with the version that this alias names, if there is one, and write
-    /// what it would change to shadow.json in the run folder [config: run.shadow]
+    /// what it would change to shadow.json and shadow.html in the run folder [config: run.shadow]
     #[arg(long, value_name = "ALIAS", conflicts_with_all = ["version", "alias", "table", "sequences"])]
     pub shadow: Option<String>,
     /// Configuration.

@@ -13,14 +13,16 @@ use super::terminal;
 use crate::anomaly::{Anomaly, RunInfo};
 use crate::config::Layers;
 use crate::error::{Error, Kind, Result};
-use crate::evaluation::compare::{Difference, compare};
+use crate::evaluation::compare::page::{About, page};
+use crate::evaluation::compare::{Both, Difference, compare};
 use crate::fsutil;
 use crate::models::{Registry, Selector};
 use crate::pipeline::Days;
 use crate::report::words::count;
 
-/// The file beside those of the run.
+/// The files beside those of the run: the comparison for a program, and as a page.
 const FILE: &str = "shadow.json";
+const PAGE: &str = "shadow.html";
 
 /// Layout of [`FILE`].
 const FORMAT_VERSION: u32 = 1;
@@ -59,7 +61,7 @@ struct Record<'a> {
 pub(super) fn follow(alias: &str, registry: &Registry, said: &Layers, champion: Champion<'_>, out: &Path) {
     let told = record(alias, registry, said, champion, out);
     // What an earlier run left here is about other nights or other versions.
-    let swept = if matches!(told, Ok(Some(_))) { Ok(()) } else { remove(&out.join(FILE)) };
+    let swept = if matches!(told, Ok(Some(_))) { Ok(()) } else { remove(&out.join(FILE)).and(remove(&out.join(PAGE))) };
     match told.and_then(|told| swept.map(|()| told)) {
         Ok(Some(message)) => message.tell(),
         Ok(None) => {}
@@ -103,11 +105,14 @@ fn record(
     let mut json = serde_json::to_vec_pretty(&record)
         .map_err(|e| Error::new(Kind::Bug, "the comparison cannot be described as JSON").with_source(e))?;
     json.push(b'\n');
+    let versions = Both { from: (info.model_version, &*info.model_digest), to: (model.version, &*model.digest) };
+    let about = About { name: registry.name(), versions, in_sample: info.in_sample || shadow.in_sample };
+    fsutil::write_atomic(&out.join(PAGE), page(&about, &difference).as_bytes())?;
     fsutil::write_atomic(&out.join(FILE), &json)?;
     let d = &difference;
     let order = d.agreement.rank_correlation.map(|r| format!(", rank correlation {r:.2}")).unwrap_or_default();
     let text = format!(
-        "{alias} (version {}) has {}, the champion {} ({} gained, {} lost{order}); see {FILE}",
+        "{alias} (version {}) has {}, the champion {} ({} gained, {} lost{order}); see {PAGE}",
         model.version,
         count(d.alerts.to, "alert"),
         d.alerts.from,

@@ -32,6 +32,8 @@ pub struct SourceFile {
     pub created: Option<String>,
     /// The date it covers (of hourly files: the date of the hour), if known.
     pub date: Option<Date>,
+    /// Of an hourly file: the hour of that date (0–23, UTC), if known.
+    pub hour: Option<u8>,
     /// The source's own sequence number (hourly files: parts of one hour), if a manifest says so.
     pub sequence: Option<u32>,
     /// The source's own id of the file (18 characters), if known.
@@ -46,6 +48,7 @@ impl SourceFile {
             kind: SourceKind::Unknown,
             created: None,
             date: None,
+            hour: None,
             sequence: None,
             id: None,
         };
@@ -69,13 +72,14 @@ impl SourceFile {
         };
         if a == "ApiTotalUsage" && is_log_file_id(c) && b.bytes().all(|b| b.is_ascii_digit()) {
             let date = b.get(..8).and_then(|d| format!("{}-{}-{}", &d[..4], &d[4..6], &d[6..]).parse().ok());
+            let hour = b.get(8..10).and_then(|h| h.parse().ok()).filter(|h: &u8| *h < 24);
             let kind = match b.len() {
                 8 => SourceKind::Daily,
-                10 if b[8..].parse().is_ok_and(|h: u32| h < 24) => SourceKind::Hourly,
+                10 if hour.is_some() => SourceKind::Hourly,
                 _ => return,
             };
             if date.is_some() {
-                (self.kind, self.date, self.id) = (kind, date, Some(id18(c).into_owned()));
+                (self.kind, self.date, self.hour, self.id) = (kind, date, hour, Some(id18(c).into_owned()));
             }
         } else {
             self.log_date_name_says(name);
@@ -91,8 +95,9 @@ impl SourceFile {
         }
         (self.date, self.id) = (Some(date), Some(id18(id).into_owned()));
         // Hour 0 may be the whole day or its first hour: then only a manifest can tell.
-        if log_date.get(11..13).and_then(|h| h.parse::<u32>().ok()).is_some_and(|h| (1..24).contains(&h)) {
-            self.kind = SourceKind::Hourly;
+        let hour = log_date.get(11..13).and_then(|h| h.parse().ok()).filter(|h| (1..24).contains(h));
+        if hour.is_some() {
+            (self.kind, self.hour) = (SourceKind::Hourly, hour);
         }
     }
 
@@ -117,7 +122,12 @@ impl SourceFile {
             _ => self.kind,
         };
         let time = |text: &Option<String>| text.as_deref().and_then(parse_iso);
-        self.date = time(&says.log_date).map(Date::from_ms).or(self.date);
+        let log_date = time(&says.log_date);
+        self.date = log_date.map(Date::from_ms).or(self.date);
+        self.hour = match self.kind {
+            SourceKind::Hourly => log_date.map(|ms| (ms.rem_euclid(DAY_MS) / HOUR_MS) as u8).or(self.hour),
+            SourceKind::Daily | SourceKind::Unknown => None,
+        };
         self.created = time(&says.created_date).map(format_ms).or_else(|| self.created.take());
         self.sequence = says.sequence.or(self.sequence);
         self.id = says.id.map(|id| id18(&id).into_owned()).or_else(|| self.id.take());
@@ -143,6 +153,9 @@ struct Manifest {
     #[serde(rename = "Id")]
     id: Option<String>,
 }
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Largest manifest that is read.
 const MANIFEST_BYTES: u64 = 1 << 20;
@@ -375,6 +388,19 @@ mod tests {
         assert_eq!(file.created.as_deref(), Some("2026-04-22T03:12:00.000Z"));
         assert_eq!((file.sequence, file.id.as_deref()), (Some(0), Some("0ATVS000003zTTF4A2")));
         assert_eq!(SourceFile::at(&dir.path().join("bad.csv")).unwrap_err().kind(), Kind::Input);
+    }
+
+    #[test]
+    fn an_hourly_file_says_which_file_of_which_hour_it_is() {
+        let manifest = r#"{"Interval":"Hourly","LogDate":"2026-04-21T13:00:00.000+0000","Sequence":2}"#;
+        let dir = tree(&[("x.csv", ""), ("x.csv.json", manifest)]);
+        let file = SourceFile::at(&dir.path().join("x.csv")).unwrap();
+        assert_eq!((file.kind, file.hour, file.sequence), (SourceKind::Hourly, Some(13), Some(2)));
+        let hour = |name: &str| SourceFile::at(Path::new(name)).unwrap().hour;
+        assert_eq!(hour("ApiTotalUsage_2026042100_0ATVS000003zTTF.csv"), Some(0));
+        assert_eq!(hour("2026-04-21T13:00:00.000+0000_ApiTotalUsage_0ATVS000003zTTF.csv"), Some(13));
+        assert_eq!(hour("2026-04-21T00:00:00.000+0000_ApiTotalUsage_0ATVS000003zTTF.csv"), None);
+        assert_eq!(hour("ApiTotalUsage_20260421_0ATVS000003zTTF.csv"), None);
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl<'a> TimeParser<'a> {
 }
 
 /// UTC milliseconds of an ISO 8601 time (UTC where it has no offset), within 1990..2100.
-pub(super) fn parse_iso(text: &str) -> Option<i64> {
+pub(crate) fn parse_iso(text: &str) -> Option<i64> {
     in_range(iso(text.trim().as_bytes(), None)?)
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::files::Parts;
 use super::gates::missing_before;
 use super::train::train_and_ablate;
-use super::{Days, Parts, Progress, Scorer, Trained};
+use super::{Days, Progress, Scorer, Trained};
 use crate::anomaly::{Anomaly, NightSummary, RunInfo};
 use crate::config::Settings;
 use crate::date::Date;

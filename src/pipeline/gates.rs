@@ -3,8 +3,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::Parts;
 use super::drift::Reference;
+use super::files::{Health, Parts, Seen, clock};
 use crate::anomaly::{Coverage, Gate, GateKind};
 use crate::baseline::org::{NightView, OrgState};
 use crate::baseline::user::{HALF_HOURS, UserState};
@@ -44,14 +44,16 @@ pub(super) struct Held<'a> {
 /// Every gate that trips, in a fixed order, and how much of the day was seen.
 pub(super) fn hold(h: &Held<'_>) -> (Vec<Gate>, Coverage) {
     let hours = Hours::of(h);
+    let files = h.parts.health(h.day.date, &Seen { calls: &hours.seen, usual: &hours.usual });
     let coverage = Coverage {
         half_hours: hours.seen.iter().filter(|c| **c > 0.0).count() as u64,
         usual_half_hours: hours.usual.iter().filter(|u| **u >= 1.0).count() as u64,
         silent: hours.silent().into_iter().map(|s| s.words()).collect(),
-        daily_files: h.parts.daily,
-        hourly_files: h.parts.hourly,
+        daily_files: h.parts.dailies(),
+        hourly_files: h.parts.hourly.len() as u64,
         other_files: h.parts.other,
-        superseded_files: h.parts.superseded,
+        superseded_files: h.parts.superseded(),
+        files: files.all(),
     };
     let mut gates = Vec::new();
     let mut trip =
@@ -59,7 +61,7 @@ pub(super) fn hold(h: &Held<'_>) -> (Vec<Gate>, Coverage) {
     trip(GateKind::SchemaDrift, schema(h));
     trip(GateKind::FeatureDrift, drift(h));
     trip(GateKind::Volume, volume(h));
-    trip(GateKind::PartialDay, partial(h, &hours));
+    trip(GateKind::PartialDay, partial(h, &hours, &files));
     trip(GateKind::ModelAge, age(h));
     (gates, coverage)
 }
@@ -146,7 +148,7 @@ fn volume(h: &Held<'_>) -> Option<String> {
     Some(format!("{calls:.0} calls where about {usual:.0} are usual on such a day: {what}"))
 }
 
-fn partial(h: &Held<'_>, hours: &Hours) -> Option<String> {
+fn partial(h: &Held<'_>, hours: &Hours, files: &Health) -> Option<String> {
     let mut said = Vec::new();
     let (seen, usual) = (h.day.user_day.len(), known(h).map(|u| activity(h, u)).sum::<f64>());
     if usual >= FEWEST_USERS as f64 && (seen as f64) < usual / 2.0 {
@@ -154,7 +156,11 @@ fn partial(h: &Held<'_>, hours: &Hours) -> Option<String> {
             "only {seen} of about {usual:.0} users have events: a holiday, or a part of the log is missing"
         ));
     }
-    let silent: Vec<String> = hours.silent().iter().map(Silent::words).collect();
+    said.extend(files.missing.iter().cloned());
+    // What a missing file explains is not said twice.
+    let silent = hours.silent();
+    let unexplained = silent.iter().filter(|s| !files.covers(s.from..s.to));
+    let silent: Vec<String> = unexplained.map(Silent::words).collect();
     if !silent.is_empty() {
         said.push(format!("no calls of anybody {}: a part of the log is missing or late", silent.join(", ")));
     }
@@ -184,7 +190,6 @@ struct Silent {
 
 impl Silent {
     fn words(&self) -> String {
-        let clock = |h: usize| format!("{:02}:{:02}", h / 2, 30 * (h % 2));
         let users = self.users / (self.to - self.from) as f64;
         format!("from {} to {} UTC (usually {users:.0} users at a time)", clock(self.from), clock(self.to))
     }

@@ -14,6 +14,7 @@ pub mod backtest;
 mod drift;
 mod expected;
 pub mod feedback;
+pub mod files;
 pub mod gates;
 mod golden;
 mod kept;
@@ -46,6 +47,7 @@ use crate::fusion::rank::Cases;
 use crate::tables::{DayTables, Steps};
 
 use expected::Said;
+use files::Parts;
 pub use golden::replay;
 pub use score::{Night, Scorer};
 pub use sequences::{SequenceScorer, TrainedSequences, train_sequences};
@@ -77,19 +79,6 @@ pub trait Days: Sync {
     fn feedback(&self) -> Result<Feedback> {
         Ok(Feedback::default())
     }
-}
-
-/// How many source files of which kind a day was made of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Parts {
-    /// Of the whole day.
-    pub daily: u64,
-    /// Of an hour.
-    pub hourly: u64,
-    /// Of unknown extent, or with rows of other dates.
-    pub other: u64,
-    /// Of all these, those that a later daily file replaced.
-    pub superseded: u64,
 }
 
 impl std::fmt::Debug for dyn Days + '_ {

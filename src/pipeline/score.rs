@@ -6,8 +6,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::drift::Reference;
+use super::files::Parts;
 use super::kept::{KeptHeader, KeptSubject, read_kept, write_kept};
-use super::{Days, Engine, Learn, Parts, Progress, calendar, expected, load_all, load_with_steps, order};
+use super::{Days, Engine, Learn, Progress, calendar, expected, load_all, load_with_steps, order};
 use crate::anomaly::{Anomaly, NightSummary, SubjectType};
 use crate::baseline::org::OrgState;
 use crate::baseline::records;

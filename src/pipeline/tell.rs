@@ -3,9 +3,10 @@
 use rayon::prelude::*;
 
 use super::ablate::Without;
+use super::events_of;
+use super::files::Parts;
 use super::gates::{Held, hold};
 use super::score::{Night, ScoredOrg, Scorer, past};
-use super::{Parts, events_of};
 use crate::anomaly::{Anomaly, NightSummary, Severity, SubjectType};
 use crate::baseline::org::OrgState;
 use crate::detectors::night::facts;

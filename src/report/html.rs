@@ -243,7 +243,7 @@ fn coverage(run: &RunInfo) -> Markup {
             summary { "How much of each day was seen" }
             table.compact {
                 (head(&[(TEXT, "Night"), (TEXT, "Organisation"), (NUMBER, "Calls"), (NUMBER, "Half-hours"), (NUMBER, "Usual"),
-                    (NUMBER, "Daily files"), (NUMBER, "Hourly"), (NUMBER, "Other"), (NUMBER, "Superseded"), (TEXT, "Silent")]))
+                    (NUMBER, "Daily files"), (NUMBER, "Hourly"), (NUMBER, "Other"), (NUMBER, "Superseded"), (TEXT, "Silent"), (TEXT, "Files")]))
                 tbody {
                     @for s in &run.nights {
                         @let c = &s.coverage;
@@ -258,6 +258,7 @@ fn coverage(run: &RunInfo) -> Markup {
                             td.number { (c.other_files) }
                             td.number { (c.superseded_files) }
                             td { @for silent in &c.silent { (clip(silent, longest::TITLE)) " " } }
+                            td { @for about in &c.files { (clip(about, longest::SENTENCE)) " " } }
                         }
                     }
                 }

@@ -53,13 +53,11 @@ pub(super) fn plan(
         parts.insert(part.digest.clone(), part.clone());
     }
     let mut slices = BTreeMap::new();
-    for NewPart { part, slices: rows } in new {
+    for NewPart { mut part, slices: rows } in new {
         slices.insert(part.digest.clone(), rows);
-        let part = match parts.remove(&part.digest) {
-            // The same content again: what is known for certain holds, in whichever order it came.
-            Some(known) => Part { kind: known.kind.min(part.kind), created: known.created.max(part.created), ..part },
-            None => part,
-        };
+        if let Some(known) = parts.get(&part.digest) {
+            part.and_known(known);
+        }
         parts.insert(part.digest.clone(), part);
     }
     let parts: Vec<Part> = parts.into_values().collect();

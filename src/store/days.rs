@@ -8,9 +8,11 @@ use super::manifest::effective;
 use super::{LOCK, PartKind, PartitionId, Store};
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
+use crate::events::parse_iso;
 use crate::feedback::Feedback;
 use crate::fsutil;
-use crate::pipeline::{Days, Parts};
+use crate::pipeline::Days;
+use crate::pipeline::files::{Daily, Hourly, Parts};
 use crate::tables::{DayTables, Steps};
 
 impl Store {
@@ -83,14 +85,19 @@ impl Days for Store {
 
     fn parts(&self, org: &str, date: Date) -> Result<Parts> {
         let manifest = self.manifest(&PartitionId { org: org.to_owned(), date })?;
-        let of_kind = |kind| manifest.parts.iter().filter(|p| p.kind == kind).count() as u64;
-        let effective = effective(&manifest.parts);
-        Ok(Parts {
-            daily: of_kind(PartKind::Daily),
-            hourly: of_kind(PartKind::Hourly),
-            other: of_kind(PartKind::Unknown),
-            superseded: effective.iter().filter(|e| !**e).count() as u64,
-        })
+        let mut out = Parts::default();
+        for (part, effective) in manifest.parts.iter().zip(effective(&manifest.parts)) {
+            let created = part.created.as_deref().and_then(parse_iso);
+            match part.kind {
+                PartKind::Daily if effective => out.daily = Some(Daily { rows: part.rows, created }),
+                PartKind::Daily => out.earlier_daily.push(part.rows),
+                PartKind::Hourly => {
+                    out.hourly.push(Hourly { hour: part.hour, sequence: part.sequence, rows: part.rows, created });
+                }
+                PartKind::Unknown => out.other += 1,
+            }
+        }
+        Ok(out)
     }
 
     fn feedback(&self) -> Result<Feedback> {

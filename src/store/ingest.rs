@@ -176,10 +176,14 @@ impl Store {
         report.files += 1;
         let known = report.digests.contains(&stats.digest);
         for (id, (slices, rows)) in slices {
+            let kind = kind_for(source, &id);
+            let is_hourly = kind == PartKind::Hourly;
             let part = Part {
                 digest: stats.digest.clone(),
-                kind: kind_for(source, &id),
+                kind,
                 created: source.created.clone(),
+                hour: source.hour.filter(|_| is_hourly),
+                sequence: source.sequence.filter(|_| is_hourly),
                 profile: profile.name().to_owned(),
                 session_gap_minutes: profile.session_gap_minutes(),
                 step: profile.step().to_vec(),
@@ -188,8 +192,7 @@ impl Store {
             };
             let parts = incoming.entry(id).or_default();
             if let Some(first) = parts.get_mut(&stats.digest) {
-                first.part.kind = first.part.kind.min(part.kind);
-                first.part.created = first.part.created.take().max(part.created);
+                first.part.and_known(&part);
                 for slice in slices {
                     buffers.drop_slice(slice);
                 }

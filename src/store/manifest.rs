@@ -47,6 +47,12 @@ pub struct Part {
     pub kind: PartKind,
     /// When its source made it, if that is known.
     pub created: Option<String>,
+    /// Of an hourly part: the hour (0–23, UTC), if its source says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hour: Option<u8>,
+    /// Of an hourly part: its number, from 1, among those of the hour, if its source says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u32>,
     /// The profile that it was read with.
     pub profile: String,
     /// The profile's session gap.
@@ -101,6 +107,15 @@ pub struct Manifest {
     pub files: Vec<File>,
     /// BLAKE3 of the manifest's bytes with nothing here.
     pub check: String,
+}
+
+impl Part {
+    /// The same content under another name: what is known for certain holds, in whichever order the two came.
+    pub(super) fn and_known(&mut self, known: &Self) {
+        self.kind = self.kind.min(known.kind);
+        self.created = self.created.take().max(known.created.clone());
+        (self.hour, self.sequence) = (self.hour.max(known.hour), self.sequence.max(known.sequence));
+    }
 }
 
 impl Manifest {
@@ -240,6 +255,8 @@ mod tests {
             digest: digest.into(),
             kind,
             created: created.map(String::from),
+            hour: None,
+            sequence: None,
             profile: "generic".into(),
             session_gap_minutes: 30,
             step: StepColumn::usual(),

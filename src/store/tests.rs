@@ -6,6 +6,8 @@ use crate::events::batch::{Field, MISSING, NUMBERS};
 use crate::events::{Profile, SourceFile};
 use crate::features::testing::{Call, DAY, random_calls, shuffled};
 use crate::features::{DayFeatures, Options, compute};
+use crate::pipeline::Days;
+use crate::pipeline::files::{Daily, Hourly, Parts};
 use crate::tables::{FeatureTable, Sym};
 
 const HOUR: i64 = 3_600_000;
@@ -244,6 +246,14 @@ fn a_daily_file_supersedes_hourly_ones_and_its_revision_holds_even_with_fewer_ro
     assert_eq!(rows[&PartKind::Hourly], [(60, 0)]);
     assert!(rows[&PartKind::Daily].contains(&(100, 0)));
     assert_eq!(manifest.events, 120);
+    let hour = |date: Date, hours: i64| Some(date.start_ms() + hours * HOUR);
+    let expected = Parts {
+        daily: Some(Daily { rows: 90, created: hour(DAY.plus(2), 3) }),
+        earlier_daily: vec![100],
+        hourly: vec![Hourly { hour: Some(0), sequence: None, rows: 60, created: hour(DAY, 5) }],
+        other: 1,
+    };
+    assert_eq!(forwards.parts("o", DAY).unwrap(), expected);
 }
 
 #[test]

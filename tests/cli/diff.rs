@@ -60,6 +60,16 @@ fn a_version_that_reports_less_loses_alerts_and_recall() {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(tree(&test.path().join("models")) == before, "a comparison changes nothing");
+
+    test.write("page.html", "of yesterday");
+    let told = test.run(&args(["1", "2"], &store, &["--labels", &labels, "--page", "page.html"]));
+    assert_eq!((told.code, told.stdout.as_str()), (0, text.as_str()));
+    assert!(told.stderr.contains("comparison written to page.html\n"), "{}", told.stderr);
+    let page = std::fs::read_to_string(test.path().join("page.html")).unwrap();
+    let headline = format!("Version 2 adds no alert and drops {}", lost.len());
+    assert!(page.contains(&headline) && page.contains("On the labels"), "{page}");
+    assert!(lost.iter().all(|c| page.contains(&c["anomaly_key"].as_str().unwrap()[..12])));
+    test.failure(2, &args(["1", "2"], &store, &["--page", "no/folder/page.html"]));
 }
 
 #[test]

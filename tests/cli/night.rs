@@ -78,10 +78,45 @@ fn keys(rows: &[Value]) -> Vec<(String, String)> {
     keys
 }
 
+/// The hour of a simulated line.
+fn hour(line: &str) -> u32 {
+    line.split(',').nth(1).unwrap()[9..11].parse().unwrap_or(0)
+}
+
+#[test]
+fn an_hourly_file_that_did_not_come_is_named_until_it_comes() {
+    let night = Night::without(&[ATTACK]);
+    let file = |h: u32| format!("ApiTotalUsage_{}{h:02}_0AT0000000000{h:02}.csv", ATTACK.replace('-', ""));
+    for h in (0..24).filter(|h| *h != 14) {
+        night.ingest(&file(h), ATTACK, |i, line| (i == 0 || hour(line) == h).then(|| line.to_owned()));
+    }
+    let without = night.score("run", &["--date", ATTACK, "--strict"]);
+    assert_eq!(without.code, 5, "{}", without.stderr);
+    let missing = "no hourly file from 14:00 to 15:00 UTC (usually ";
+    assert!(without.stdout.contains(&format!("gate partial-day: {missing}")), "{}", without.stdout);
+    let info = night.test.info("run");
+    let files = info["nights"][0]["coverage"]["files"].as_array().unwrap();
+    assert!(files.len() == 1 && files[0].as_str().unwrap().starts_with(missing), "{files:?}");
+    let report = fs::read_to_string(night.test.path().join("run/report.html")).unwrap();
+    assert_eq!(report.matches(missing).count(), 2, "at the night and in the table of what was seen");
+
+    night.ingest(&file(14), ATTACK, |i, line| (i == 0 || hour(line) == 14).then(|| line.to_owned()));
+    assert_eq!(night.score("run", &["--date", ATTACK]).code, 0);
+    assert_eq!(night.gates("run"), [""; 0]);
+    let whole = Night::without(&[]);
+    assert_eq!(whole.score("run", &["--date", ATTACK]).code, 0);
+    assert_eq!(keys(&night.test.anomalies("run")), keys(&whole.test.anomalies("run")));
+
+    // A daily file replaces them all, and has less than they had.
+    let daily = format!("ApiTotalUsage_{}_0AT000000000099.csv", ATTACK.replace('-', ""));
+    night.ingest(&daily, ATTACK, |i, line| (i == 0 || i % 10 > 0).then(|| line.to_owned()));
+    let short = night.score("run", &["--date", ATTACK]);
+    assert!(short.stdout.contains("gate partial-day: the daily file has "), "{}", short.stdout);
+}
+
 #[test]
 fn a_late_file_makes_a_revision_that_updates_by_key() {
     let night = Night::without(&[ATTACK]);
-    let hour = |line: &str| -> u32 { line.split(',').nth(1).unwrap()[9..11].parse().unwrap_or(0) };
     night.ingest("early.csv", ATTACK, |i, line| (i == 0 || hour(line) < 12).then(|| line.to_owned()));
     let early = night.score("run", &["--date", ATTACK, "--strict"]);
     assert_eq!(early.code, 5, "{}", early.stderr);

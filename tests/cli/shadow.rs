@@ -38,6 +38,8 @@ fn a_challenger_leaves_what_it_would_change_and_nothing_else() {
     let (mut one, mut other) = (tree(&test.path().join("alone")), tree(&test.path().join("followed")));
     assert!(one.keys().map(|p| p.to_str().unwrap()).eq(RUN_FILES), "no challenger was asked for");
     let record: Value = serde_json::from_slice(&other.remove(Path::new("shadow.json")).unwrap()).unwrap();
+    let page = String::from_utf8(other.remove(Path::new("shadow.html")).unwrap()).unwrap();
+    assert!(page.contains("Version 2 adds no alert and drops "), "{page}");
     assert!(one == other, "the champion's run is the same");
     let reported = test.anomalies("alone").iter().filter(|a| a["reported"] == true).count();
     assert!(reported > 0);
@@ -53,7 +55,9 @@ fn a_challenger_leaves_what_it_would_change_and_nothing_else() {
     test.write("shadow.toml", "[run]\nshadow = \"challenger\"\n");
     let again = score(&test, "alone", &["--config", "shadow.toml"]);
     assert!(again.stderr.contains("run unchanged in alone\n"), "{}", again.stderr);
-    one.insert("shadow.json".into(), fs::read(test.path().join("followed/shadow.json")).unwrap());
+    for file in ["shadow.json", "shadow.html"] {
+        one.insert(file.into(), fs::read(test.path().join("followed").join(file)).unwrap());
+    }
     assert!(one == tree(&test.path().join("alone")), "the setting does what the flag does");
 }
 
@@ -67,6 +71,7 @@ fn a_broken_challenger_is_a_warning_and_its_last_record_goes() {
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("warning: the shadow of challenger is left out"), "{}", outcome.stderr);
     before.remove(Path::new("shadow.json"));
+    before.remove(Path::new("shadow.html"));
     assert!(before == tree(&test.path().join("run")));
     let json = score(&test, "run", &["--shadow", "challenger", "--log-format", "json", "--fail-on", "info"]);
     let kinds: Vec<Value> =

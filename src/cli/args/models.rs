@@ -196,6 +196,9 @@ pub struct DiffArgs {
     /// Labels, to compare recall: `org_id`, `user_id`, `start`, `end`, `scenario`, `category`, `difficulty`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["table", "sequences"])]
     pub labels: Option<PathBuf>,
+    /// Also write the comparison as a page for people (HTML)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["table", "sequences"])]
+    pub page: Option<PathBuf>,
     /// Configuration.
     #[command(flatten)]
     pub config: ConfigArgs,

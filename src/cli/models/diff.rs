@@ -13,10 +13,12 @@ use crate::cli::{self, cannot_print, evaluate, layers, print_json, table, termin
 use crate::config::Config;
 use crate::date::Date;
 use crate::error::{Error, Kind, Result};
+use crate::evaluation::compare::page::{self, About};
 use crate::evaluation::compare::{
     Agreement, Both, Changed, Difference, OnLabels, Place, agreement_of_rows, compare, oddest,
 };
 use crate::features::table::Key;
+use crate::fsutil;
 use crate::models::{InUse, LoadedModel, Selector};
 use crate::pipeline::Days;
 use crate::report::escape::shorten;
@@ -61,6 +63,15 @@ pub(super) fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<()> {
     let (new_info, new_rows) = score(&input.store, &new, name, &new_config, nights)?;
     tell_in_sample(&new_info, &new)?;
     let difference = compare((&old_info, &old_rows), (&new_info, &new_rows), labels.as_deref());
+    if let Some(path) = &args.page {
+        let about = About {
+            name,
+            versions: Both { from: (old.version, &old.digest), to: (new.version, &new.digest) },
+            in_sample: old_info.in_sample || new_info.in_sample,
+        };
+        fsutil::write_among_others(path, page::page(&about, &difference).as_bytes())?;
+        Message::done(format!("comparison written to {}", path.display())).with_path("path", path).tell();
+    }
     if args.json {
         return print_json(out, &Titled { name, from: args.from, to: args.to, body: &difference });
     }

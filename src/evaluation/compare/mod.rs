@@ -1,5 +1,7 @@
 //! Two models on the same nights, or the same table: what the second one would report, and what it would no longer.
 
+pub mod page;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -77,6 +79,17 @@ pub struct OnLabels {
     pub lost: Vec<String>,
 }
 
+/// What the models report of one night.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NightOfBoth {
+    /// The night.
+    pub date: Date,
+    /// Anomalies reported.
+    pub alerts: Both<u64>,
+    /// Reported by both.
+    pub in_both: u64,
+}
+
 /// How two models differ on the same nights.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
@@ -88,6 +101,8 @@ pub struct Difference {
     pub alerts_in_both: u64,
     /// Nights on which nothing was reported.
     pub calm_nights: Both<u64>,
+    /// Each night.
+    pub by_night: Vec<NightOfBoth>,
     /// Reported by the second alone, the oddest first.
     pub gained: Vec<Changed>,
     /// Reported by the first alone, the oddest first.
@@ -107,15 +122,25 @@ pub fn compare(from: Run<'_>, to: Run<'_>, labels: Option<&[Label]>) -> Differen
     let nights: Vec<Date> = dates(from).intersection(&dates(to)).copied().collect();
     let (old, new) = (keyed(from.1), keyed(to.1));
     let reported = |rows: &Keyed<'_>| rows.values().filter(|a| a.reported).count() as u64;
-    let calm = |rows: &[Anomaly]| {
-        let loud: BTreeSet<Date> = rows.iter().filter(|a| a.reported).map(|a| a.date).collect();
-        nights.iter().filter(|date| !loud.contains(date)).count() as u64
-    };
     let is_reported = |rows: &Keyed<'_>, key: &str| rows.get(key).is_some_and(|a| a.reported);
+    let by_night: Vec<NightOfBoth> = nights
+        .iter()
+        .map(|&date| {
+            let of_night = |rows: &Keyed<'_>| rows.values().filter(|a| a.reported && a.date == date).count() as u64;
+            let in_both = |(key, a): &(&&str, &&Anomaly)| a.reported && a.date == date && is_reported(&new, key);
+            NightOfBoth {
+                date,
+                alerts: Both { from: of_night(&old), to: of_night(&new) },
+                in_both: old.iter().filter(in_both).count() as u64,
+            }
+        })
+        .collect();
+    let calm = |of: fn(&Both<u64>) -> u64| by_night.iter().filter(|n| of(&n.alerts) == 0).count() as u64;
     Difference {
         alerts: Both { from: reported(&old), to: reported(&new) },
-        alerts_in_both: old.iter().filter(|(key, a)| a.reported && is_reported(&new, key)).count() as u64,
-        calm_nights: Both { from: calm(from.1), to: calm(to.1) },
+        alerts_in_both: by_night.iter().map(|n| n.in_both).sum(),
+        calm_nights: Both { from: calm(|a| a.from), to: calm(|a| a.to) },
+        by_night,
         gained: only(&new, |key| !is_reported(&old, key), (&old, &new)),
         lost: only(&old, |key| !is_reported(&new, key), (&old, &new)),
         agreement: agreement(&nights, from.1, to.1),
@@ -258,6 +283,31 @@ mod tests {
         assert!((d.agreement.rank_correlation.unwrap() - -0.5).abs() < 1e-12);
         assert_eq!(d.agreement.same_top10, Some(0.75));
         assert_eq!(d.calm_nights, Both { from: 0, to: 0 });
+        let night = NightOfBoth { date: sample::date(), alerts: Both { from: 2, to: 3 }, in_both: 1 };
+        assert_eq!(d.by_night, [night]);
+    }
+
+    #[test]
+    fn the_page_says_what_changes_and_lets_nothing_hostile_through() {
+        let run = sample::run();
+        let (old, mut new) = ([row(1, 1, true), row(2, 2, true)], [row(1, 1, true), row(3, 2, true)]);
+        new[1].title = format!("\u{1b}[2J{}", sample::HOSTILE);
+        let d = compare((&run, &old), (&run, &new), None);
+        let versions = Both { from: (1, "aaaa"), to: (2, "bbbb") };
+        let page = page::page(&page::About { name: "nightly", versions, in_sample: false }, &d);
+        for said in
+            ["Version 2 adds 1 alert and drops 1", "not kept becomes ", "Only version 1 reports", "&lt;script&gt;"]
+        {
+            assert!(page.contains(said), "{said} in {page}");
+        }
+        for forbidden in
+            ["<script", "\u{202e}", "\u{1b}", "\0", " style=", "http://", "https://", " onload", "In sample"]
+        {
+            assert!(!page.contains(forbidden), "{forbidden:?}");
+        }
+        let same = compare((&run, &old), (&run, &old), None);
+        let page = page::page(&page::About { name: "nightly", versions, in_sample: true }, &same);
+        assert!(page.contains("Version 2 reports the same") && page.contains("In sample"));
     }
 
     #[test]
