@@ -15,7 +15,7 @@ test-registry:
     QUIETWATCH_SLOW=1 cargo test --release models::
 
 # Every command that writes, stopped at every system call by a kill, a full disk, a failing device (needs strace).
-sweep: sweep-registry sweep-night
+sweep: sweep-registry sweep-night sweep-deliver
 
 # The same of promotion, rollback and removal.
 sweep-registry:
@@ -31,6 +31,11 @@ check-ocsf PYTHON="python3":
 sweep-night:
     cargo build --release
     tests/sweeps/night.sh "${CARGO_TARGET_DIR:-target}/release/quietwatch"
+
+# The same of delivery (needs Python too).
+sweep-deliver:
+    cargo build --release
+    tests/sweeps/deliver.sh "${CARGO_TARGET_DIR:-target}/release/quietwatch"
 
 # A single bit flipped in a version and in a store, 10,000 times; each must be refused with exit code 7.
 sweep-bits COUNT="10000":
