@@ -266,6 +266,9 @@ pub struct NightSummary {
     pub coverage: Coverage,
     /// Other remarks, for people.
     pub notes: Vec<String>,
+    /// What the page draws of the day; in no data file.
+    #[serde(skip)]
+    pub picture: Option<Box<picture::OrgPicture>>,
 }
 
 /// Which gate.

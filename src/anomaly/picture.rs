@@ -1,4 +1,4 @@
-//! What the page draws of a user's day. It lives in memory alone: no data file of a run holds it.
+//! What the page draws of a user's day and of an organisation's. It lives in memory alone: no data file of a run holds it.
 
 use crate::date::Date;
 
@@ -14,10 +14,38 @@ pub struct Picture {
     pub errors: [u64; HALF_HOURS],
     /// What is usual on such days; `None` if the user was seen on too few of them.
     pub usual: Option<Usual>,
+    /// Share of workdays, and of weekend days, on which each half-hour was active, 0..=1; `None` where the user was seen on too few.
+    pub clock: [Option<[f64; HALF_HOURS]>; 2],
     /// Calls of the last active days before this one, oldest first.
     pub past: Vec<(Date, u64)>,
     /// 5th and 95th percentile of the calls of those days; `None` if they are too few.
     pub range: Option<(u64, u64)>,
+}
+
+/// An organisation's day beside the days before it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrgPicture {
+    /// Users with a call in each half-hour of the UTC day.
+    pub users: [u64; HALF_HOURS],
+    /// How many there are usually on such a day; all 0 if that is not known yet.
+    pub usual: [f64; HALF_HOURS],
+    /// The day.
+    pub today: OrgDay,
+    /// The days before it of which something was learned, oldest first, without gaps filled.
+    pub past: Vec<OrgDay>,
+}
+
+/// What an organisation's users did on a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrgDay {
+    /// The date.
+    pub date: Date,
+    /// Calls.
+    pub calls: u64,
+    /// Users with a call.
+    pub users: u64,
+    /// Calls that failed for a reason of the caller's own.
+    pub errors: u64,
 }
 
 /// The user's clock, on workdays or at weekends.

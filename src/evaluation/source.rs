@@ -39,6 +39,7 @@ fn run_of(anomalies: &[Anomaly]) -> RunInfo {
             gates: Vec::new(),
             coverage: Coverage::default(),
             notes: Vec::new(),
+            picture: None,
         });
         night.reported += u64::from(a.reported);
     }

@@ -2,7 +2,7 @@
 //! can be checked in the log.
 
 mod order;
-mod picture;
+pub mod picture;
 pub mod sentence;
 pub mod story;
 pub mod words;

@@ -1,9 +1,15 @@
-//! The numbers behind the pictures of a user's day.
+//! The numbers behind the pictures of a user's day and of an organisation's.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::story::Told;
 use crate::anomaly::SubjectType;
-use crate::anomaly::picture::{HALF_HOURS, Picture, Usual};
-use crate::baseline::user::UserState;
+use crate::anomaly::picture::{HALF_HOURS, OrgDay, OrgPicture, Picture, Usual};
+use crate::baseline::org::OrgState;
+use crate::baseline::user::{PAST_DAYS, UserState, own_errors};
+use crate::date::Date;
+use crate::features::catalog::user_day;
+use crate::tables::DayTables;
 
 /// Days of a kind (workdays, weekends) below which a clock is not yet a habit.
 const FEW_DAYS: f64 = 3.0;
@@ -39,20 +45,51 @@ pub(super) fn picture(told: &Told<'_>) -> Option<Picture> {
         calls,
         errors,
         usual: user.and_then(|u| usual(u, usize::from(told.day.date.is_weekend()))),
+        clock: [0, 1].map(|kind| user.and_then(|u| clock(u, kind))),
         past: user.map_or_else(Vec::new, |u| u.past.iter().map(|p| (p.date, p.calls as u64)).collect()),
         range: user.and_then(usual_calls).map(|(low, high)| (low as u64, high as u64)),
     })
 }
 
-/// The clock of workdays (0) or weekends (1).
-fn usual(user: &UserState, kind: usize) -> Option<Usual> {
+/// Share of workdays (0) or weekend days (1) on which each half-hour was active.
+fn clock(user: &UserState, kind: usize) -> Option<[f64; HALF_HOURS]> {
     let of_kind = user.hour_days[kind];
+    (of_kind >= FEW_DAYS).then(|| user.hours[kind].map(|days| (days / of_kind).clamp(0.0, 1.0)))
+}
+
+/// The clock of workdays (0) or weekends (1), with calls.
+fn usual(user: &UserState, kind: usize) -> Option<Usual> {
     let past = ascending(user);
     let median = *past.get(past.len() / 2)?;
-    (of_kind >= FEW_DAYS).then(|| Usual {
-        active: user.hours[kind].map(|days| (days / of_kind).clamp(0.0, 1.0)),
+    clock(user, kind).map(|active| Usual {
+        active,
         calls: user.profile.map(|share| (share / user.days.max(1.0)).clamp(0.0, 1.0) * median),
     })
+}
+
+/// The picture of an organisation's day; `usual` users of each half-hour.
+pub fn of_organisation(day: &DayTables, state: &OrgState, usual: [f64; HALF_HOURS]) -> OrgPicture {
+    let mut seen: [BTreeSet<u32>; HALF_HOURS] = std::array::from_fn(|_| BTreeSet::new());
+    for row in &day.hours {
+        seen[usize::from(row.half_hour).min(HALF_HOURS - 1)].insert(row.user);
+    }
+    let none = |date| OrgDay { date, calls: 0, users: 0, errors: 0 };
+    let add = |of: &mut OrgDay, calls: f64, errors: f64| {
+        of.calls += calls as u64;
+        of.errors += errors as u64;
+        of.users += 1;
+    };
+    let mut today = none(day.date);
+    for row in 0..day.user_day.len() {
+        add(&mut today, day.user_day.get(row, user_day::CALLS), own_errors(day.user_day.row(row)));
+    }
+    // Of the days before these, some users' were forgotten.
+    let since = day.date.plus(1 - PAST_DAYS as i32);
+    let mut past: BTreeMap<Date, OrgDay> = BTreeMap::new();
+    for then in state.users.values().flat_map(|user| &user.past).filter(|then| then.date >= since) {
+        add(past.entry(then.date).or_insert_with(|| none(then.date)), then.calls, then.errors);
+    }
+    OrgPicture { users: seen.map(|users| users.len() as u64), usual, today, past: past.into_values().collect() }
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@ use rustc_hash::FxHashMap;
 
 use super::drift::Reference;
 use super::files::{Health, Parts, Seen, clock};
+use crate::anomaly::picture::OrgPicture;
 use crate::anomaly::{Coverage, Gate, GateKind};
 use crate::baseline::org::{NightView, OrgState};
 use crate::baseline::user::{HALF_HOURS, UserState};
 use crate::config::Settings;
 use crate::date::Date;
+use crate::explain::picture::of_organisation;
 use crate::features::catalog::user_day;
+use crate::report::words::{count, thousands};
 use crate::tables::{DayTables, ValueKind};
 
 /// Fewest users behind what is usual for a gate to compare with.
@@ -41,8 +44,8 @@ pub(super) struct Held<'a> {
     pub(super) window: (Date, Date),
 }
 
-/// Every gate that trips, in a fixed order, and how much of the day was seen.
-pub(super) fn hold(h: &Held<'_>) -> (Vec<Gate>, Coverage) {
+/// Every gate that trips, in a fixed order, how much of the day was seen, and its picture.
+pub(super) fn hold(h: &Held<'_>) -> (Vec<Gate>, Coverage, OrgPicture) {
     let hours = Hours::of(h);
     let files = h.parts.health(h.day.date, &Seen { calls: &hours.seen, usual: &hours.usual });
     let coverage = Coverage {
@@ -63,7 +66,7 @@ pub(super) fn hold(h: &Held<'_>) -> (Vec<Gate>, Coverage) {
     trip(GateKind::Volume, volume(h));
     trip(GateKind::PartialDay, partial(h, &hours, &files));
     trip(GateKind::ModelAge, age(h));
-    (gates, coverage)
+    (gates, coverage, of_organisation(h.day, h.state, hours.usual))
 }
 
 /// Users of whom something is expected.
@@ -145,7 +148,8 @@ fn volume(h: &Held<'_>) -> Option<String> {
     }
     let what =
         if calls < usual { "a holiday, or a part of the log is missing" } else { "a rush, or events counted twice" };
-    Some(format!("{calls:.0} calls where about {usual:.0} are usual on such a day: {what}"))
+    let (calls, usual) = (count(calls as u64, "call"), thousands(usual.round() as u64));
+    Some(format!("{calls} where about {usual} are usual on such a day: {what}"))
 }
 
 fn partial(h: &Held<'_>, hours: &Hours, files: &Health) -> Option<String> {

@@ -79,7 +79,7 @@ impl Scorer<'_> {
                 } else if known < self.settings.baseline.min_history_days {
                     notes.push(format!("only {known} days of history: scores lean on peers"));
                 }
-                let (gates, coverage) = hold(&Held {
+                let (gates, coverage, picture) = hold(&Held {
                     day,
                     state: state_of(day),
                     view: &s.raw.view,
@@ -100,6 +100,7 @@ impl Scorer<'_> {
                     gates,
                     coverage,
                     notes,
+                    picture: Some(Box::new(picture)),
                 }
             })
             .collect();

@@ -7,6 +7,7 @@
 mod card;
 mod day;
 pub(crate) mod document;
+mod organisation;
 mod overview;
 mod range_bar;
 
@@ -24,6 +25,9 @@ use crate::date::Date;
 const WATCH_ROWS: usize = 20;
 /// Up to this rank, a row of the watch list has a picture of the day.
 const PICTURED: u32 = 10;
+
+/// Organisations of a night whose day is drawn.
+const PICTURED_ORGS: usize = 10;
 
 /// Longest text of each kind on the page, in characters.
 mod longest {
@@ -52,7 +56,7 @@ pub fn page(run: &RunInfo, anomalies: &[Anomaly]) -> String {
         }
         main id="nights" {
             @if nights.len() > 1 { (overview::overview(run, &nights, anomalies)) }
-            @for (date, summaries) in &nights { (night(*date, summaries, anomalies)) }
+            @for (date, summaries) in &nights { (night(*date, summaries, anomalies, nights.len() == 1)) }
             @if nights.is_empty() { p.calm { "Nothing was scored." } }
         }
         (health(run))
@@ -87,7 +91,7 @@ fn weekday(date: Date) -> &'static str {
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"][date.weekday()]
 }
 
-fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly]) -> Markup {
+fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly], alone: bool) -> Markup {
     let mut rows: Vec<&Anomaly> = anomalies.iter().filter(|a| a.date == date).collect();
     rows.sort_by_key(|a| a.rank);
     let (alerts, watch): (Vec<&Anomaly>, Vec<&Anomaly>) = rows.into_iter().partition(|a| a.reported);
@@ -118,6 +122,7 @@ fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly]) -> Mark
                 p.note { (clip(note, longest::SENTENCE)) }
             }
             @if alerts.len() > 1 { (ranking(&alerts)) }
+            @for s in summaries.iter().take(PICTURED_ORGS) { (organisation::render(s, alone && alerts.is_empty())) }
             @for anomaly in &alerts { (card(anomaly)) }
             (watch_list(&watch))
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::anomaly::{Gate, GateKind};
 use crate::report::sample;
 
 fn wanted(heartbeat: bool) -> Wanted<'static> {
@@ -30,6 +31,16 @@ fn a_calm_night_has_none_or_a_heartbeat() {
     ongoing.status = crate::anomaly::Status::Ongoing;
     assert!(of_run(&sample::run(), &[ongoing.clone()], wanted(false)).is_empty());
     assert_eq!(kinds(&of_run(&sample::run(), &[ongoing], wanted(true))), [Why::Heartbeat]);
+}
+
+#[test]
+fn a_heartbeat_names_each_file_once_that_is_missing_or_late() {
+    let mut run = sample::run();
+    let (missing, late) = ("no hourly file from 14:00 to 15:00 UTC", "the daily file was made only on 2026-04-25");
+    run.nights[0].coverage.files = vec![missing.into(), late.into()];
+    run.nights[0].gates = vec![Gate { gate: GateKind::PartialDay, message: format!("{missing}; wait for it") }];
+    let notes = of_run(&run, &[], wanted(true))[0].notes.join("\n");
+    assert_eq!((notes.matches(missing).count(), notes.matches(late).count()), (1, 1), "{notes}");
 }
 
 #[test]

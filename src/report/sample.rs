@@ -1,6 +1,6 @@
 //! Rows for the tests of every form: one ordinary, one hostile.
 
-use crate::anomaly::picture::{HALF_HOURS, Picture, Usual};
+use crate::anomaly::picture::{HALF_HOURS, OrgDay, OrgPicture, Picture, Usual};
 use crate::anomaly::{
     Anomaly, Category, Coverage, Evidence, Gate, GateKind, NightSummary, RunInfo, Severity, Status, SubjectType,
     anomaly_key,
@@ -26,6 +26,7 @@ pub(crate) fn summary() -> NightSummary {
         gates: vec![Gate { gate: GateKind::Volume, message: "89,253 calls, usual 40,000–60,000".into() }],
         coverage: Coverage { half_hours: 48, usual_half_hours: 48, daily_files: 1, ..Coverage::default() },
         notes: vec!["only 9 days of history".into()],
+        picture: None,
     }
 }
 
@@ -110,8 +111,23 @@ pub(crate) fn picture() -> Picture {
         calls,
         errors,
         usual: Some(Usual { active: office, calls: office.map(|share| 70.0 * share) }),
+        clock: [Some(office), None],
         past: (0..30).map(|n| (date().plus(n - 31), 1_000 + 15 * (n as u64 % 7))).collect(),
         range: Some((1_000, 1_090)),
+    }
+}
+
+/// A day of 200 users after 21 workdays of 180 to 186 and 9 weekend days of 20.
+pub(crate) fn org_picture() -> OrgPicture {
+    let day = |date: Date, users: u64| OrgDay { date, calls: 100 * users, users, errors: users };
+    let past =
+        (0..30).map(|n| date().plus(n - 30)).map(|d| (d, if d.is_weekend() { 20 } else { 180 + d.0 as u64 % 7 }));
+    let office = |users| std::array::from_fn(|h| if (16..34).contains(&h) { users } else { 0 });
+    OrgPicture {
+        users: office(150),
+        usual: office(140).map(|users| users as f64),
+        today: day(date(), 200),
+        past: past.map(|(date, users)| day(date, users)).collect(),
     }
 }
 

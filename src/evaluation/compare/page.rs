@@ -107,7 +107,8 @@ fn figures(d: &Difference, from: u32, to: u32) -> Markup {
 /// Night by night: what both report stands on the line, what the new one adds above it, what it no longer reports below it.
 fn chart(nights: &[NightOfBoth], from: u32, to: u32) -> Markup {
     const HEIGHT: f64 = 64.0;
-    const STEP: f64 = 12.0;
+    // Few nights stand far enough apart for the first date and the last to have room.
+    let step = (800.0 / nights.len().max(1) as f64).floor().clamp(6.0, 40.0);
     let above = |n: &NightOfBoth| n.alerts.to;
     let below = |n: &NightOfBoth| n.alerts.from - n.in_both;
     if nights.iter().all(|n| above(n) + below(n) == 0) {
@@ -116,12 +117,12 @@ fn chart(nights: &[NightOfBoth], from: u32, to: u32) -> Markup {
     let most = |of: &dyn Fn(&NightOfBoth) -> u64| nights.iter().map(of).max().unwrap_or(0) as f64;
     let (up, down) = (most(&above), most(&below));
     let one = HEIGHT / up.max(down).max(3.0);
-    let (line, height) = (4.0 + one * up, 8.0 + one * (up + down));
-    let width = STEP * nights.len() as f64;
+    let (line, foot) = (4.0 + one * up, 8.0 + one * (up + down));
+    let (width, height) = ((step * nights.len() as f64).max(170.0), foot + 16.0);
     let bar = |class: &str, at: f64, top: f64, n: u64| {
         html! {
             @if n > 0 {
-                rect class={ "seen " (class) } x=(format!("{:.0}", at + 1.0)) width="10" y=(format!("{top:.1}"))
+                rect class={ "seen " (class) } x=(format!("{:.1}", at + 0.1 * step)) width=(format!("{:.1}", 0.8 * step)) y=(format!("{top:.1}"))
                     height=(format!("{:.1}", one * n as f64)) {}
             }
         }
@@ -130,7 +131,7 @@ fn chart(nights: &[NightOfBoth], from: u32, to: u32) -> Markup {
         svg.chart role="img" aria-label="Reported night by night" width=(format!("{width:.0}")) height=(format!("{height:.0}"))
             viewBox=(format!("0 0 {width:.0} {height:.0}")) {
             @for (i, n) in nights.iter().enumerate() {
-                @let at = STEP * i as f64;
+                @let at = step * i as f64;
                 @let both = one * n.in_both as f64;
                 @let gained = n.alerts.to - n.in_both;
                 g {
@@ -138,13 +139,19 @@ fn chart(nights: &[NightOfBoth], from: u32, to: u32) -> Markup {
                         (n.date) ": " (thousands(n.in_both)) " by both, " (thousands(gained)) " by version " (to) " alone, "
                         (thousands(below(n))) " by version " (from) " alone"
                     }
-                    rect.clear x=(format!("{at:.0}")) y="0" width=(STEP) height=(format!("{height:.0}")) {}
+                    rect.clear x=(format!("{at:.0}")) y="0" width=(step) height=(format!("{height:.0}")) {}
                     (bar("info", at, line - both, n.in_both))
                     (bar("high", at, line - both - one * gained as f64, gained))
                     (bar("low", at, line, below(n)))
                 }
             }
             line.axis x1="0" y1=(format!("{line:.1}")) x2=(format!("{width:.0}")) y2=(format!("{line:.1}")) {}
+            @if let (Some(first), Some(last)) = (nights.first(), nights.last()) {
+                text x="0" y=(format!("{:.0}", height - 3.0)) { (first.date) }
+                @if last.date > first.date {
+                    text x=(format!("{width:.0}")) y=(format!("{:.0}", height - 3.0)) text-anchor="end" { (last.date) }
+                }
+            }
         }
         p.key {
             span.nowrap { span.mark.block.info {} "reported by both" } " "
@@ -208,8 +215,7 @@ fn changed(id: &str, title: &str, list: &[Changed], from: u32, to: u32) -> Marku
                 p.quiet { "Nothing." }
             } @else {
                 table.compact {
-                    (head(&[(TEXT, "Night"), (NUMBER, &old), (NUMBER, &new), (TEXT, "Score, 0 to 100"), (TEXT, "What is said"),
-                        (TEXT, "Key")]))
+                    (head(&[(TEXT, "Night"), (NUMBER, &old), (NUMBER, &new), (TEXT, "Score"), (TEXT, "What is said, and the key")]))
                     tbody {
                         @for c in list.iter().take(LISTED) {
                             tr {
@@ -217,12 +223,15 @@ fn changed(id: &str, title: &str, list: &[Changed], from: u32, to: u32) -> Marku
                                 td.number { (at(c.place.from)) }
                                 td.number { (at(c.place.to)) }
                                 td { (move_of(c.place)) }
-                                td { bdi { (clip(&c.title, TITLE)) } }
-                                td { code { (clip(c.anomaly_key.get(..12).unwrap_or(&c.anomaly_key), NAME)) } }
+                                td {
+                                    bdi { (clip(&c.title, TITLE)) } " "
+                                    code { (clip(c.anomaly_key.get(..12).unwrap_or(&c.anomaly_key), NAME)) }
+                                }
                             }
                         }
                     }
                 }
+                p.key { span.nowrap { span.mark.ring {} "score of version " (from) } " " span.nowrap { span.mark.bars {} "of version " (to) } ", from 0 to 100" }
                 @if list.len() > LISTED { p.quiet { (thousands((list.len() - LISTED) as u64)) " more" } }
             }
         }
@@ -238,7 +247,7 @@ fn move_of(place: Both<Option<Place>>) -> Markup {
     let x = |p: Place| 6.0 + 1.08 * p.score.clamp(0.0, 100.0);
     let said = format!("{} becomes {}", at(place.from), at(place.to));
     html! {
-        svg role="img" aria-label=(said) width="120" height="14" viewBox="0 0 120 14" {
+        svg.strip role="img" aria-label=(said) width="120" height="14" viewBox="0 0 120 14" {
             line.axis x1="6" y1="7" x2="114" y2="7" {}
             @if let (Some(a), Some(b)) = (place.from, place.to) {
                 line.trace x1=(format!("{:.1}", x(a))) y1="7" x2=(format!("{:.1}", x(b))) y2="7" {}

@@ -12,15 +12,19 @@ use super::super::words::{self, count, thousands};
 use super::longest;
 use crate::anomaly::Anomaly;
 use crate::anomaly::picture::{HALF_HOURS, Picture};
+use crate::date::Date;
 use crate::explain::words::half_hours;
 
 /// Left and right of the plots, for the marks at their edges.
-const MARGIN: f64 = 6.0;
+pub(super) const MARGIN: f64 = 6.0;
 /// Width of a half-hour.
-const BIN: f64 = 12.0;
+pub(super) const BIN: f64 = 12.0;
 /// Top and bottom of the plots.
-const TOP: f64 = 18.0;
-const BOTTOM: f64 = 98.0;
+pub(super) const TOP: f64 = 18.0;
+pub(super) const BOTTOM: f64 = 98.0;
+/// Height of a row of the heat map, and of one with the space below it.
+const CELL: f64 = 10.0;
+const ROW: f64 = 12.0;
 /// Width of the picture of the days before.
 const DAYS_WIDTH: f64 = 240.0;
 
@@ -32,11 +36,12 @@ pub(super) fn render(a: &Anomaly) -> Markup {
         div.pictures {
             figure.hours {
                 (hours(picture, &format!("Calls per half-hour of {whose}")))
+                (clock(picture, &format!("Hours of {whose} beside the usual ones")))
                 figcaption { (said_of_hours(picture, a.date.is_weekend())) }
             }
             @if !picture.past.is_empty() {
                 figure.days {
-                    (days(picture, a.event_count, &format!("Calls a day before and on the day of {whose}")))
+                    (days(&picture.past, picture.range, a.event_count, &format!("Calls a day before and on the day of {whose}")))
                     figcaption { (said_of_days(picture, a.event_count)) }
                 }
             }
@@ -67,7 +72,7 @@ pub(super) fn strip(a: &Anomaly) -> Markup {
 }
 
 /// A rectangle standing on `foot`, as a piece of a path.
-fn bar(path: &mut String, left: f64, foot: f64, width: f64, height: f64) {
+pub(super) fn bar(path: &mut String, left: f64, foot: f64, width: f64, height: f64) {
     let number = |x: f64| {
         let text = format!("{x:.1}");
         text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
@@ -120,12 +125,7 @@ fn hours(p: &Picture, label: &str) -> Markup {
             path.failed d=(failed) {}
             @if usual_most > 0.0 { path.level d=(line) {} }
             text x="6" y="12" { (count(most.round() as u64, "call")) " in half an hour" }
-            @for hour in [0, 6, 12, 18, 24] {
-                @let anchor = match hour { 0 => "start", 24 => "end", _ => "middle" };
-                text x=(x(2 * hour)) y="119" text-anchor=(anchor) {
-                    (format!("{hour:02}:00")) @if hour == 24 { " UTC" }
-                }
-            }
+            (clock_times())
         }
         p.key {
             @if !bars.is_empty() { (key("bars", "calls")) }
@@ -138,8 +138,60 @@ fn hours(p: &Picture, label: &str) -> Markup {
     }
 }
 
+/// The times below a plot of half-hours.
+pub(super) fn clock_times() -> Markup {
+    html! {
+        @for hour in [0, 6, 12, 18, 24] {
+            @let anchor = match hour { 0 => "start", 24 => "end", _ => "middle" };
+            text x=(MARGIN + BIN * f64::from(2 * hour)) y="119" text-anchor=(anchor) {
+                (format!("{hour:02}:00")) @if hour == 24 { " UTC" }
+            }
+        }
+    }
+}
+
+/// A heat map of the user's hours: workdays, weekends and this day, in stronger colour the more often or the more calls.
+fn clock(p: &Picture, label: &str) -> Markup {
+    let most = p.calls.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let usual =
+        ["workdays", "weekends"].into_iter().zip(&p.clock).filter_map(|(name, shares)| Some((name, (*shares)?)));
+    let today = p.calls.map(|calls| (calls as f64 / most).sqrt());
+    let rows: Vec<(&str, [f64; HALF_HOURS])> = usual.chain([("this day", today)]).collect();
+    if rows.len() == 1 {
+        return html! {};
+    }
+    let height = ROW * rows.len() as f64;
+    let names: Vec<&str> = rows.iter().map(|row| row.0).collect();
+    html! {
+        svg role="img" aria-label=(label) width="588" height=(height) viewBox=(format!("0 0 588 {height}")) {
+            @for (i, (name, shares)) in rows.iter().enumerate() {
+                g {
+                    title { (name) }
+                    rect.day x=(MARGIN) y=(ROW * i as f64) width=(BIN * HALF_HOURS as f64) height=(CELL) {}
+                    @for (level, opacity) in ["0.2", "0.4", "0.7", "1"].into_iter().enumerate() {
+                        @let path = cells(shares, level, ROW * i as f64);
+                        @if !path.is_empty() { path.bars fill-opacity=(opacity) d=(path) {} }
+                    }
+                }
+            }
+        }
+        p.key { "From above: " (names.join(", ")) "; the stronger the colour, the more often on such days, or the more calls on this one." }
+    }
+}
+
+/// The half-hours whose share is in the given quarter, as a path; a share of nothing is in none.
+fn cells(shares: &[f64; HALF_HOURS], level: usize, top: f64) -> String {
+    let mut path = String::new();
+    for (h, share) in shares.iter().enumerate().filter(|(_, share)| **share > 0.0) {
+        if ((share * 4.0).ceil() as usize).clamp(1, 4) == level + 1 {
+            bar(&mut path, MARGIN + BIN * h as f64, top + CELL, BIN - 1.0, CELL);
+        }
+    }
+    path
+}
+
 /// A mark and what it stands for.
-fn key(mark: &str, meaning: &str) -> Markup {
+pub(super) fn key(mark: &str, meaning: &str) -> Markup {
     html! { span.nowrap { span class={ "mark " (mark) } {} (meaning) } " " }
 }
 
@@ -174,8 +226,9 @@ fn said_of_hours(p: &Picture, weekend: bool) -> String {
     out
 }
 
-fn days(p: &Picture, today: u64, label: &str) -> Markup {
-    let values: Vec<u64> = p.past.iter().map(|(_, calls)| *calls).chain([today]).collect();
+/// Calls of the days before, the range that is usual, and this day.
+pub(super) fn days(past: &[(Date, u64)], range: Option<(u64, u64)>, today: u64, label: &str) -> Markup {
+    let values: Vec<u64> = past.iter().map(|(_, calls)| *calls).chain([today]).collect();
     let most = values.iter().copied().max().unwrap_or(0).max(1);
     let step = (DAYS_WIDTH - 2.0 * MARGIN) / (values.len() - 1) as f64;
     let x = |i: usize| MARGIN + step * i as f64;
@@ -186,7 +239,7 @@ fn days(p: &Picture, today: u64, label: &str) -> Markup {
     }
     html! {
         svg role="img" aria-label=(label) width="240" height="124" viewBox="0 0 240 124" {
-            @if let Some((low, high)) = p.range {
+            @if let Some((low, high)) = range {
                 // A range that is tiny beside the day's calls still has to be seen.
                 @let height = (y(low) - y(high)).max(3.0);
                 rect.band x="0" y=(format!("{:.1}", y(high))) width="240" height=(format!("{height:.1}")) {}
@@ -196,12 +249,12 @@ fn days(p: &Picture, today: u64, label: &str) -> Markup {
             path.trace d=(line) {}
             circle.seen cx=(format!("{:.1}", x(values.len() - 1))) cy=(format!("{:.1}", y(today))) r="5" {}
             text x="0" y="12" { (count(most, "call")) " a day" }
-            @if let Some((first, _)) = p.past.first() { text x="0" y="119" { (first) } }
+            @if let Some((first, _)) = past.first() { text x="0" y="119" { (first) } }
             text x="240" y="119" text-anchor="end" { "this day" }
         }
         p.key {
             (key("trace", "active days"))
-            @if p.range.is_some() { (key("band", "5–95\u{a0}% of them")) }
+            @if range.is_some() { (key("band", "5–95\u{a0}% of them")) }
             (key("dot", "this day"))
         }
     }
@@ -271,10 +324,23 @@ mod tests {
     }
 
     #[test]
+    fn the_heat_map_is_stronger_where_the_user_is_more_often() {
+        let mut p = sample::picture();
+        p.clock = [Some(std::array::from_fn(|h| [0.0, 0.25, 0.26, 1.0][h.min(3)])), None];
+        let svg = clock(&p, "").into_string();
+        for path in ["0.2\" d=\"M18 10v-10h11v10z\"", "0.4\" d=\"M30 10v-10h11v10z\"", "1\" d=\"M42 10v-10h11v10z"] {
+            assert!(svg.contains(path), "{path} in {svg}");
+        }
+        assert!(svg.contains("From above: workdays, this day;") && !svg.contains("M6 10v"), "{svg}");
+        p.clock = [None, None];
+        assert_eq!(clock(&p, "").into_string(), "", "one row alone is no comparison");
+    }
+
+    #[test]
     fn one_day_before_is_drawn_like_any_other() {
         let mut p = sample::picture();
         (p.past, p.range) = (vec![(sample::date().plus(-1), 0)], None);
-        let svg = days(&p, 0, "").into_string();
+        let svg = days(&p.past, p.range, 0, "").into_string();
         assert!(!svg.contains("NaN") && svg.contains("M6.0 98.0L234.0 98.0"), "{svg}");
     }
 }
