@@ -7,12 +7,15 @@ use rustc_hash::FxHashMap;
 use super::cells::{CountCell, CountPrior, Decay, RateCell, RatePrior};
 use super::priors::{MIN_MEMBERS, Priors, count_prior};
 use super::stats::pitman_yor_alpha;
-use super::user::{HABITS, NEW_CALLS, UserState};
+use super::user::{HABITS, HALF_HOURS, NEW_CALLS, UserState};
 use crate::anomaly::SubjectType;
 use crate::config::settings::Baseline;
 use crate::date::Date;
 use crate::features::catalog::{app_day, ip_day, org_day};
 use crate::tables::{DayTables, FeatureTable, ValueKind};
+
+/// Users that are usually active at a time from which on it does not pass without a call by chance (Poisson: below 1 %).
+pub const NO_CHANCE: f64 = 5.0;
 
 /// Who uses a value, over the whole organisation.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -274,6 +277,25 @@ impl OrgState {
             .and_then(|c| view.group_of_channel.get(c))
             .copied()
             .unwrap_or(0)
+    }
+
+    /// Users of whom something is expected on a day: seen in the four weeks before it, and on three days at least.
+    pub fn known(&self, date: Date) -> impl Iterator<Item = &UserState> {
+        let recently = date.plus(-28);
+        self.users.values().filter(move |u| u.last >= recently && u.days >= 3.0)
+    }
+
+    /// How many users are usually active in each half-hour of such a day.
+    pub fn usual_users(&self, view: &NightView, date: Date) -> [f64; HALF_HOURS] {
+        let weekend = usize::from(date.is_weekend());
+        let mut usual = [0.0; HALF_HOURS];
+        for user in self.known(date).filter(|u| u.hour_days[weekend] >= 2.0) {
+            let comes = user.activity(date, &view.groups[self.group_of(view, Some(user), None)]);
+            for (sum, active) in usual.iter_mut().zip(user.hours[weekend]) {
+                *sum += comes * active / user.hour_days[weekend];
+            }
+        }
+        usual
     }
 
     /// Folds a day in. Rows of `day.user_day` for which `learn` is false are passed over (extreme nights, announced

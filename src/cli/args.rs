@@ -509,13 +509,24 @@ Examples:
     /// List the verdicts in a store, the first given first
     #[command(after_long_help = "Examples:\n  quietwatch feedback list --store store --json")]
     List {
-        /// Folder of the partitions
-        #[arg(long, value_name = "DIR")]
-        store: PathBuf,
+        /// Where the store is.
+        #[command(flatten)]
+        store: StoreArgs,
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
     },
+}
+
+/// A store, from a flag or from the configuration.
+#[derive(Debug, Flags)]
+pub struct StoreArgs {
+    /// Folder of the partitions [config: run.store]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// `feedback add`.
@@ -523,9 +534,9 @@ Examples:
 pub struct FeedbackAddArgs {
     /// The `anomaly_key`, or at least six characters of its beginning if these are unique
     pub anomaly_key: String,
-    /// Folder of the partitions, with which the anomaly's night was scored
-    #[arg(long, value_name = "DIR")]
-    pub store: PathBuf,
+    /// Where the store is with which the anomaly's night was scored.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// What the anomaly turned out to be
     #[arg(long, value_name = "true|expected|benign", value_parser = verdict())]
     pub verdict: Verdict,

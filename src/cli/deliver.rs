@@ -19,6 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::report::escape::visible;
 use crate::report::message::{self, Wanted};
 use crate::report::run_folder;
+use crate::report::words::count;
 use crate::seed::Seed;
 
 struct SystemClock(Instant);
@@ -79,7 +80,7 @@ pub(super) fn run(args: &DeliverArgs, out: &mut dyn Write) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let (failed, all) = (outcome.failed.len(), outcome.failed.len() + outcome.sent.len());
-    Message::ended(Kind::Undelivered, format!("{failed} of {all} messages are not delivered")).tell();
+    Message::ended(Kind::Undelivered, format!("{failed} of {} not delivered", count(all as u64, "message"))).tell();
     Ok(ExitCode::from(Kind::Undelivered.exit_code()))
 }
 

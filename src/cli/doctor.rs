@@ -115,6 +115,22 @@ pub(super) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
+/// What messages need: secrets and certificates that can be read. No receiver is asked.
+#[cfg(feature = "deliver")]
+fn delivery(config: &Config, report: &mut Report) {
+    const TODO: &str = "`quietwatch deliver --test` sends one message to each channel";
+    let mut warnings = Vec::new();
+    for (channel, wrong) in crate::deliver::check(config.deliver(), &mut warnings) {
+        match wrong {
+            None => report.ok(&format!("delivery to {channel}"), "what it needs can be read"),
+            Some(why) => report.warn(&format!("delivery to {channel}"), why, TODO),
+        }
+    }
+    for warning in warnings {
+        report.warn("delivery", warning, "");
+    }
+}
+
 fn installation(args: &DoctorArgs, config: &Config, report: &mut Report) -> Result<()> {
     let run = config.run();
     if run.store.is_none() && run.models.is_none() {
@@ -123,6 +139,8 @@ fn installation(args: &DoctorArgs, config: &Config, report: &mut Report) -> Resu
         return Err(Error::new(Kind::Usage, message));
     }
     configuration(config, report);
+    #[cfg(feature = "deliver")]
+    delivery(config, report);
     let mut latest = None;
     let store = match &run.store {
         None => {

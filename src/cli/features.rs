@@ -19,13 +19,18 @@ pub(super) fn run(args: &FeaturesArgs, out: &mut dyn Write) -> Result<()> {
     }
     writeln!(
         out,
-        "{} files ({} of known content), {} events, {} rows set aside; {} partitions written, {} unchanged",
-        report.files,
-        report.duplicate_files,
-        report.events,
-        report.quarantined,
-        report.partitions_written,
+        "{}{}, {}, {} set aside; {} written, {} unchanged",
+        counted(report.files as u64, "file"),
+        if report.duplicate_files > 0 { format!(" ({} given twice)", report.duplicate_files) } else { String::new() },
+        counted(report.events, "event"),
+        counted(report.quarantined, "row"),
+        counted(report.partitions_written as u64, "partition"),
         report.partitions_unchanged
     )
     .map_err(cannot_print)
+}
+
+/// `1 file`, `2900 events`: digits that a script can read.
+fn counted(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

@@ -12,7 +12,7 @@ use crate::store::Store;
 pub(super) fn run(command: &FeedbackCommand, out: &mut dyn Write) -> Result<()> {
     match command {
         FeedbackCommand::Add(args) => add(args, out),
-        FeedbackCommand::List { store, json } => list(&Store::open(store)?, *json, out),
+        FeedbackCommand::List { store, json } => list(&store.open()?, *json, out),
     }
 }
 
@@ -26,7 +26,7 @@ fn add(args: &FeedbackAddArgs, out: &mut dyn Write) -> Result<()> {
         let verdict = args.verdict.name();
         return usage(format!("--until is for --verdict expected: a verdict {verdict} is about its own night alone"));
     }
-    let store = Store::open(&args.store)?;
+    let store = args.store.open()?;
     let subject = find(&store, &store.kept_nights()?, &args.anomaly_key)?;
     let until = (args.verdict == Verdict::Expected).then(|| args.until.unwrap_or(subject.date.plus(DEFAULT_DAYS)));
     if let Some(until) = until.filter(|until| *until < subject.date) {

@@ -9,6 +9,7 @@ use super::terminal;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::events::{Profile, discover};
+use crate::report::words::count;
 use crate::store::{IngestReport, Progress, Store};
 
 /// An open store, and the folder that goes away with it if it was made for this command alone.
@@ -61,7 +62,7 @@ impl InputArgs {
             let quarantine = store.path().join("quarantine");
             let rows = report.quarantined;
             let mut warning =
-                Message::warning(format!("{rows} rows were set aside; reasons are in {}", quarantine.display()));
+                Message::warning(format!("{} set aside; reasons are in {}", count(rows, "row"), quarantine.display()));
             for (path, name) in report.set_aside.iter().take(SHOWN) {
                 warning = warning.below(format!("{}: {name}", terminal::escape(path)));
             }

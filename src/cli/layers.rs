@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use super::args::{
-    Args, BacktestArgs, Command, ConfigArgs, ConfigCommand, DiffArgs, DoctorArgs, FeaturesArgs, GcArgs, InputArgs,
-    ModelArgs, ModelsCommand, ScoreArgs, TrainArgs,
+    Args, BacktestArgs, Command, ConfigArgs, ConfigCommand, DiffArgs, DoctorArgs, FeaturesArgs, FeedbackAddArgs,
+    FeedbackCommand, GcArgs, InputArgs, ModelArgs, ModelsCommand, ScoreArgs, StoreArgs, TrainArgs,
 };
 use super::messages::Message;
 use super::terminal;
 use crate::config::{Config, Layers, LogFormat};
 use crate::error::{Error, Kind, Result};
 use crate::models::{Registry, Signing};
+use crate::store::Store;
 
 impl Args {
     /// The flag, else what the configuration of the command says. A configuration that cannot be read says nothing here:
@@ -33,6 +34,9 @@ impl Command {
             #[cfg(feature = "deliver")]
             Self::Deliver(args) => Some(&args.config),
             Self::Models { command } => Some(command.config()),
+            Self::Feedback {
+                command: FeedbackCommand::Add(FeedbackAddArgs { store, .. }) | FeedbackCommand::List { store, .. },
+            } => Some(&store.config),
             Self::Config { command: ConfigCommand::Show { config, .. } | ConfigCommand::Init { config } } => {
                 Some(config)
             }
@@ -40,7 +44,6 @@ impl Command {
             | Self::Simulate(_)
             | Self::Evaluate(_)
             | Self::Explain(_)
-            | Self::Feedback { .. }
             | Self::Completions { .. }
             | Self::Man { .. } => None,
         }
@@ -112,6 +115,14 @@ impl DiffArgs {
     /// Configuration file, `--set` and flags. Resolved once to find the models, and again on top of the settings of each.
     pub(super) fn layers(&self) -> Result<Layers> {
         self.model.over(self.input.over(self.config.layers()?)?)
+    }
+}
+
+impl StoreArgs {
+    /// Opens the store.
+    pub(super) fn open(&self) -> Result<Store> {
+        let layers = self.config.layers()?.flag("run.store", text(self.store.as_deref())?);
+        Store::open(store(&layers.resolve()?)?)
     }
 }
 

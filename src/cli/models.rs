@@ -13,7 +13,7 @@ use crate::features::table::listed;
 use crate::models::{
     self, CHAMPION, Event, LoadedModel, LogEntry, Manifest, Registry, Selector, TrainedOn, VersionInfo,
 };
-use crate::report::escape::clip;
+use crate::report::escape::shorten;
 use crate::report::words;
 
 pub(super) mod change;
@@ -112,7 +112,7 @@ fn list_versions(registry: &Registry, json: bool, out: &mut dyn Write) -> Result
 /// The last time that an alias was set to a version.
 fn last_named(info: &VersionInfo) -> String {
     let set = info.history.iter().rev().find(|e| e.alias.is_some());
-    set.map_or_else(String::new, |e| clip(&told(e), 80).into_owned())
+    set.map_or_else(String::new, |e| shorten(&told(e), 80))
 }
 
 /// A line of the log for people.

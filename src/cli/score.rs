@@ -70,7 +70,7 @@ pub(super) fn run(args: &ScoreArgs, out: &mut dyn Write) -> Result<ExitCode> {
     printed?;
     if let (Some(alias), true) = (&run.shadow, args.version.is_champion()) {
         let champion = Champion { info: &info, anomalies: &anomalies, days: &input.store, nights };
-        shadow::follow(alias, &registry, &said, champion, &args.out);
+        shadow::follow(alias, &registry, &said, champion, (&args.out, args.shadow.is_some()));
     }
     let reported = anomalies.iter().filter(|a| a.reported).map(|a| a.severity).max();
     if let (Some(worst), Some(threshold)) = (reported, run.fail_on)

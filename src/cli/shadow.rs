@@ -57,9 +57,15 @@ struct Record<'a> {
 }
 
 /// Scores with the challenger and records the difference in the run folder `out`. An alias that does not exist is no
-/// challenger, and nothing to tell.
-pub(super) fn follow(alias: &str, registry: &Registry, said: &Layers, champion: Champion<'_>, out: &Path) {
-    let told = record(alias, registry, said, champion, out);
+/// challenger, and nothing to tell unless it was `asked` for by name.
+pub(super) fn follow(
+    alias: &str,
+    registry: &Registry,
+    said: &Layers,
+    champion: Champion<'_>,
+    (out, asked): (&Path, bool),
+) {
+    let told = record(alias, registry, said, champion, (out, asked));
     // What an earlier run left here is about other nights or other versions.
     let swept = if matches!(told, Ok(Some(_))) { Ok(()) } else { remove(&out.join(FILE)).and(remove(&out.join(PAGE))) };
     match told.and_then(|told| swept.map(|()| told)) {
@@ -78,10 +84,11 @@ fn record(
     registry: &Registry,
     said: &Layers,
     champion: Champion<'_>,
-    out: &Path,
+    (out, asked): (&Path, bool),
 ) -> Result<Option<Message>> {
     if !registry.aliases()?.contains_key(alias) {
-        return Ok(None);
+        let text = format!("there is no alias {alias:?}, so nothing scores in the shadow");
+        return Ok(asked.then(|| Message::note(terminal::escape(&text))));
     }
     let (model, _in_use) = registry.load_in_use(&Selector::Alias(alias.to_owned()))?;
     let info = champion.info;

@@ -8,6 +8,7 @@ use super::messages::Message;
 use super::{cannot_print, terminal};
 use crate::date::Date;
 use crate::error::Result;
+use crate::report::words::count;
 use crate::seed::Seed;
 use crate::simulate::{self, Format, Options, ScenarioSpec};
 
@@ -55,7 +56,9 @@ fn print(out: &mut dyn Write, s: &simulate::Summary, dir: &Path) -> Result<()> {
     writeln!(out, "{} events of {} users over {} days in {}", s.events, s.users, s.days, dir.display())
         .map_err(cannot_print)?;
     match s.train_until.filter(|_| s.scenarios > 0) {
-        Some(until) => writeln!(out, "{} scenarios; the days up to {until} are clean: train on these", s.scenarios),
+        Some(until) => {
+            writeln!(out, "{}; the days up to {until} are clean: train on these", count(s.scenarios as u64, "scenario"))
+        }
         None => writeln!(out, "no scenarios: a calm organisation"),
     }
     .map_err(cannot_print)?;

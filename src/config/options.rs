@@ -72,6 +72,11 @@ impl Opt {
     }
 }
 
+/// As models and aliases are named.
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+}
+
 /// One sentence for each section, in the order of [`OPTIONS`].
 pub(super) const SECTIONS: [(&str, &str); 16] = [
     ("limits", "Limits on untrusted input; exceeding one ends the command with exit code 4 and nothing half-written."),
@@ -412,7 +417,7 @@ options! {
         |_| true,
         "Whether a tripped gate ends score with exit code 5 (flag --strict).";
     "run.shadow" => run.shadow, "the name of an alias: 1 to 64 of the characters a-z, 0-9, _ and -",
-        |v| v.run.shadow.as_ref().is_none_or(|alias| !alias.is_empty()),
+        |v| v.run.shadow.as_deref().is_none_or(is_name),
         "Alias of a version, such as challenger, that scores each night after the champion's run is published; what it would change is in shadow.json and shadow.html (flag --shadow).";
     "run.log-format" => run.log_format, "text or json",
         |_| true,

@@ -168,6 +168,11 @@ impl Channel {
     }
 }
 
+/// Every channel that is configured, and what keeps it from being used, if anything does. Sends nothing.
+pub fn check(config: &Deliver, warnings: &mut Vec<String>) -> Vec<(&'static str, Option<String>)> {
+    configured(config, warnings).into_iter().map(|c| (c.name, c.channel.err())).collect()
+}
+
 /// Delivers the messages of a published run and what earlier runs beside it could not; `parent` holds the run folder.
 pub fn run(said: &Said<'_>, parent: &Path, config: &Deliver, seed: Seed, clock: &dyn Clock) -> Result<Outcome> {
     let mut outcome = Outcome::default();
@@ -183,6 +188,10 @@ pub fn run(said: &Said<'_>, parent: &Path, config: &Deliver, seed: Seed, clock: 
         ledger.save(&state)?;
     }
     for configured in &channels {
+        // Without a message nothing would be tried, and the night with an incident would be the first to know.
+        if let (Err(why), true) = (&configured.channel, state.pending_for(configured.name).is_empty()) {
+            outcome.warnings.push(format!("nothing can be delivered to {}: {why}", configured.name));
+        }
         send_pending(configured, &mut state, &ledger, &Policy::new(config, seed), clock, &mut outcome)?;
     }
     Ok(outcome)

@@ -36,7 +36,11 @@ impl Failure {
     pub(super) fn of_connection(error: &(dyn StdError + 'static), why: String) -> Self {
         let mut causes = iter::successors(Some(error), |&e| e.source());
         let refused = |e: &io::Error| e.kind() == io::ErrorKind::InvalidData;
-        if causes.any(|e| e.downcast_ref().is_some_and(refused)) { Self::Final(why) } else { Self::passing(why) }
+        if causes.any(|e| e.downcast_ref().is_some_and(refused)) {
+            Self::Final(format!("{why}; `ca-file` of the channel says which authorities are trusted"))
+        } else {
+            Self::passing(why)
+        }
     }
 
     pub(super) fn into_why(self) -> String {

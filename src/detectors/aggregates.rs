@@ -9,7 +9,7 @@ use super::{Campaign, Fact, Findings, Slot, Surge};
 use crate::anomaly::{Category, SubjectType};
 use crate::baseline::cells::{CountCell, CountPrior, RateCell, RatePrior};
 use crate::baseline::org::{AGGREGATES, AggregateModel, AggregateState, NightView, OrgState, aggregate_table};
-use crate::baseline::user::{COUNTS, RATES, UserState};
+use crate::baseline::user::{COUNTS, HALF_HOURS, RATES, UserState};
 use crate::features::catalog::{Family, Feature, app_day, ip_day, org_day, user_day};
 use crate::tables::DayTables;
 
@@ -169,8 +169,13 @@ pub fn silent_slot() -> &'static [Slot] {
 }
 
 /// Users who are all but always active on such a day and have no row today, with their score. A day on which a fifth of
-/// them is missing is a holiday or a gap in the log, not a finding.
-pub fn silent<'a>(day: &DayTables, state: &'a OrgState, view: &NightView) -> Vec<(&'a str, &'a UserState, f64)> {
+/// them is missing is a holiday or a gap in the log, not a finding; nor is it one if `nobody` called when they usually do.
+pub fn silent<'a>(
+    day: &DayTables,
+    state: &'a OrgState,
+    view: &NightView,
+    nobody: &[bool; HALF_HOURS],
+) -> Vec<(&'a str, &'a UserState, f64)> {
     let present: std::collections::BTreeSet<&str> = day.user_day.ids.iter().map(|id| day.text(*id)).collect();
     let k = usize::from(day.date.is_weekend());
     let steady = |u: &UserState| {
@@ -184,7 +189,12 @@ pub fn silent<'a>(day: &DayTables, state: &'a OrgState, view: &NightView) -> Vec
             expected += 1;
             // Only the first day of a silence: a user who left would alarm for weeks.
             let gap = day.date.0 - user.last.0;
-            if !present.contains(id.as_str()) && gap <= 3 {
+            let active_elsewhere = || {
+                let hours = user.hours[k].iter().zip(nobody).filter(|(_, nobody)| !**nobody);
+                hours.map(|(days, _)| *days).fold(0.0, f64::max) >= 0.5 * user.hour_days[k]
+            };
+            let hidden = nobody.contains(&true) && !active_elsewhere();
+            if !present.contains(id.as_str()) && gap <= 3 && !hidden {
                 absent.push((id.as_str(), user, -(1.0 - usual).max(1e-4).ln()));
             }
         }

@@ -20,7 +20,7 @@ use std::sync::LazyLock;
 use crate::anomaly::Category;
 use crate::baseline::org::{NightView, OrgState};
 use crate::baseline::priors::Priors;
-use crate::baseline::user::{HABITS, UserState};
+use crate::baseline::user::{HABITS, HALF_HOURS, UserState};
 use crate::config::Settings;
 use crate::features::catalog::Family;
 use crate::tables::DayTables;
@@ -93,6 +93,8 @@ pub struct Surge {
     pub count_users: Vec<f64>,
     /// Share of users behind each rate's replacement.
     pub rate_users: Vec<f64>,
+    /// Half-hours in which nobody called and several nearly always do: a part of the log is missing, or nobody worked.
+    pub nobody: [bool; HALF_HOURS],
 }
 
 /// Scores of one subject and, if asked for, the facts behind them.

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use super::sequence::night::Order;
 use super::{Campaign, Fact, Findings, Surge, UserDay, aggregates, counts_predictive};
 use crate::anomaly::SubjectType;
-use crate::baseline::org::{AGGREGATES, NightView, OrgState, aggregate_table};
-use crate::baseline::user::{COUNTS, HABITS, RATES, UserState};
+use crate::baseline::org::{AGGREGATES, NO_CHANCE, NightView, OrgState, aggregate_table};
+use crate::baseline::user::{COUNTS, HABITS, HALF_HOURS, RATES, UserState};
 use crate::config::Settings;
 use crate::features::catalog::user_day as f;
 use crate::tables::{DayTables, ValueKind};
@@ -130,7 +130,7 @@ pub fn evaluate(
         order,
         settings,
     };
-    let surge = find_surge(users.len(), |row| subject_at(row, &none));
+    let surge = Surge { nobody: nobody(day, state, &view), ..find_surge(users.len(), |row| subject_at(row, &none)) };
     let scored: Vec<Findings> =
         (0..users.len()).into_par_iter().map(|row| super::inspect(subject_at(row, &surge), false)).collect();
     let mut subjects = Vec::with_capacity(scored.len() + 8);
@@ -146,7 +146,7 @@ pub fn evaluate(
         });
         habits.push(found.habits);
     }
-    for (id, user, score) in aggregates::silent(day, state, &view) {
+    for (id, user, score) in aggregates::silent(day, state, &view, &surge.nobody) {
         subjects.push(RawSubject {
             subject: SubjectType::UserDay,
             id: id.to_owned(),
@@ -246,8 +246,18 @@ impl Surge {
             rates: vec![0.0; RATES.len()],
             count_users: vec![0.0; COUNTS.len()],
             rate_users: vec![0.0; RATES.len()],
+            nobody: [false; HALF_HOURS],
         }
     }
+}
+
+/// Half-hours without a call of anybody that do not pass so by chance.
+fn nobody(day: &DayTables, state: &OrgState, view: &NightView) -> [bool; HALF_HOURS] {
+    let mut nobody = state.usual_users(view, day.date).map(|usual| usual >= NO_CHANCE);
+    for row in day.hours.iter().filter(|row| row.calls > 0) {
+        nobody[usize::from(row.half_hour).min(HALF_HOURS - 1)] = false;
+    }
+    nobody
 }
 
 /// Share of users that makes a movement everyone's.

@@ -189,7 +189,7 @@ impl<'c, T> Collector<'c, T> {
         Err(Error::new(
             Kind::Input,
             format!(
-                "{}: expected at most {} of the rows to be bad, found {bad} of {total}; see the quarantine file, and \
+                "{}: expected at most {} of the rows to be bad, found {bad} of {total}; \
                  raise limits.bad-row-share if the rest is to be used",
                 self.path.display(),
                 self.limits.bad_row_share

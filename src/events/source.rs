@@ -32,6 +32,8 @@ pub struct SourceFile {
     pub created: Option<String>,
     /// The date it covers (of hourly files: the date of the hour), if known.
     pub date: Option<Date>,
+    /// Its name says 00:00 of the date and nothing says whether that is the whole date or its first hour.
+    pub from_midnight: bool,
     /// Of an hourly file: the hour of that date (0–23, UTC), if known.
     pub hour: Option<u8>,
     /// The source's own sequence number (hourly files: parts of one hour), if a manifest says so.
@@ -41,6 +43,15 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
+    /// What it covers, now that its last event is known (ms since the epoch).
+    pub fn kind_with(&self, last_ms: Option<i64>) -> SourceKind {
+        let end_of_hour = self.date.filter(|_| self.from_midnight).map(|date| date.start_ms() + HOUR_MS);
+        match (self.kind, last_ms.zip(end_of_hour)) {
+            (SourceKind::Unknown, Some((last, end))) if last >= end => SourceKind::Daily,
+            (kind, _) => kind,
+        }
+    }
+
     /// The file at `path`, with what its manifest (`<file>.json`) or its name says of it.
     pub fn at(path: &Path) -> Result<Self> {
         let mut file = Self {
@@ -48,6 +59,7 @@ impl SourceFile {
             kind: SourceKind::Unknown,
             created: None,
             date: None,
+            from_midnight: false,
             hour: None,
             sequence: None,
             id: None,
@@ -94,7 +106,8 @@ impl SourceFile {
             return;
         }
         (self.date, self.id) = (Some(date), Some(id18(id).into_owned()));
-        // Hour 0 may be the whole day or its first hour: then only a manifest can tell.
+        // Hour 0 may be the whole day or its first hour: then a manifest or what is in the file can tell.
+        self.from_midnight = matches!(log_date.get(11..13), None | Some("00"));
         let hour = log_date.get(11..13).and_then(|h| h.parse().ok()).filter(|h| (1..24).contains(h));
         if hour.is_some() {
             (self.kind, self.hour) = (SourceKind::Hourly, hour);
@@ -109,27 +122,42 @@ impl SourceFile {
                 return Err(Error::new(
                     Kind::Input,
                     format!(
-                        "{}: expected a manifest with Interval and LogDate, found another object",
+                        "{}: expected a manifest with Interval or LogDate, found another object",
                         manifest.display()
                     ),
                 ));
             }
             Err(e) => return Err(e),
         };
-        self.kind = match says.interval.as_deref() {
-            Some("Daily") => SourceKind::Daily,
-            Some("Hourly") => SourceKind::Hourly,
-            _ => self.kind,
+        let wrong = |field: &str, expected: &str| {
+            Error::new(Kind::Input, format!("{}: expected {field} to be {expected}", manifest.display()))
         };
-        let time = |text: &Option<String>| text.as_deref().and_then(parse_iso);
-        let log_date = time(&says.log_date);
+        match says.interval.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            Some("daily") => self.kind = SourceKind::Daily,
+            Some("hourly") => self.kind = SourceKind::Hourly,
+            None => {}
+            Some(_) => return Err(wrong("Interval", "Daily or Hourly")),
+        }
+        let time = |text: &Option<String>, field: &str| match text.as_deref() {
+            Some(text) => {
+                parse_iso(text).map(Some).ok_or_else(|| wrong(field, "a time such as 2026-04-21T00:00:00.000+0000"))
+            }
+            None => Ok(None),
+        };
+        let log_date = time(&says.log_date, "LogDate")?;
         self.date = log_date.map(Date::from_ms).or(self.date);
         self.hour = match self.kind {
             SourceKind::Hourly => log_date.map(|ms| (ms.rem_euclid(DAY_MS) / HOUR_MS) as u8).or(self.hour),
             SourceKind::Daily | SourceKind::Unknown => None,
         };
-        self.created = time(&says.created_date).map(format_ms).or_else(|| self.created.take());
-        self.sequence = says.sequence.or(self.sequence);
+        self.created = time(&says.created_date, "CreatedDate")?.map(format_ms).or_else(|| self.created.take());
+        // Some clients write every number with a fraction.
+        let whole = |n: f64| n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&n);
+        self.sequence = match says.sequence {
+            Some(n) if whole(n) => Some(n as u32),
+            Some(_) => return Err(wrong("Sequence", "a whole number from 0")),
+            None => self.sequence,
+        };
         self.id = says.id.map(|id| id18(&id).into_owned()).or_else(|| self.id.take());
         Ok(())
     }
@@ -149,7 +177,7 @@ struct Manifest {
     #[serde(rename = "CreatedDate")]
     created_date: Option<String>,
     #[serde(rename = "Sequence")]
-    sequence: Option<u32>,
+    sequence: Option<f64>,
     #[serde(rename = "Id")]
     id: Option<String>,
 }
@@ -162,7 +190,12 @@ const MANIFEST_BYTES: u64 = 1 << 20;
 
 /// The manifest in a file; `None` if it is JSON, but no manifest.
 fn read_manifest(path: &Path) -> Result<Option<Manifest>> {
-    let fail = || Error::new(Kind::Input, format!("{}: expected a JSON manifest", path.display()));
+    let fail = || {
+        Error::new(
+            Kind::Input,
+            format!("{}: expected a manifest: one EventLogFile record as JSON, at most 1 MB", path.display()),
+        )
+    };
     let size = path.metadata().map_err(|e| Error::io(Kind::Input, "read", path, e))?.len();
     if size > MANIFEST_BYTES {
         return Err(fail());
@@ -401,6 +434,28 @@ mod tests {
         assert_eq!(hour("2026-04-21T13:00:00.000+0000_ApiTotalUsage_0ATVS000003zTTF.csv"), Some(13));
         assert_eq!(hour("2026-04-21T00:00:00.000+0000_ApiTotalUsage_0ATVS000003zTTF.csv"), None);
         assert_eq!(hour("ApiTotalUsage_20260421_0ATVS000003zTTF.csv"), None);
+    }
+
+    #[test]
+    fn a_file_named_for_midnight_is_daily_if_it_goes_on_after_the_first_hour() {
+        let named = |name: &str| SourceFile::at(Path::new(name)).unwrap();
+        let date: Date = "2026-04-21".parse().unwrap();
+        let at = |hours: i64| Some(date.start_ms() + hours * HOUR_MS);
+        for name in [
+            "2026-04-21T00:00:00.000Z_ApiTotalUsage_0ATVS000003zTTF.csv",
+            "2026-04-21_ApiTotalUsage_0ATVS000003zTTF.csv",
+        ] {
+            let file = named(name);
+            assert_eq!(
+                [at(0), at(1), None].map(|last| file.kind_with(last)),
+                [SourceKind::Unknown, SourceKind::Daily, SourceKind::Unknown]
+            );
+        }
+        assert_eq!(
+            named("2026-04-21T05:00:00.000Z_ApiTotalUsage_0ATVS000003zTTF.csv").kind_with(at(9)),
+            SourceKind::Hourly
+        );
+        assert_eq!(named("events.csv").kind_with(at(9)), SourceKind::Unknown);
     }
 
     #[test]

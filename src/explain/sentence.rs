@@ -159,8 +159,11 @@ pub fn say(fact: &Fact) -> Said {
         }
         Fact::MissingHours { missing } => Said {
             feature: "missing hours".into(),
-            observed: "no calls".into(),
-            expected: format!("calls at {} UTC", half_hours(missing)),
+            observed: if missing.is_empty() { "fewer of them" } else { "no calls" }.into(),
+            expected: match missing.as_slice() {
+                [] => "most of the usual hours".into(),
+                missing => format!("calls at {} UTC", half_hours(missing)),
+            },
             low: 0.0,
             high: 0.0,
             sentence: if missing.is_empty() {

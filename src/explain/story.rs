@@ -466,12 +466,12 @@ fn story(told: &Told<'_>, who: &str, evidence: &[(Evidence, Fact)], calls: u64, 
     if let (SubjectType::UserDay, Some(user)) = (told.subject.subject, told.state.users.get(&told.subject.id)) {
         if let Some((low, high)) = usual_calls(user) {
             let c = calls as f64;
-            let volume = if c > 1.2 * high {
-                "above"
-            } else if c < 0.8 * low {
-                "below"
-            } else {
-                "within"
+            let volume = match c {
+                c if c > 1.2 * high => "above",
+                c if c > high => "just above",
+                c if c < 0.8 * low => "below",
+                c if c < low => "just below",
+                _ => "within",
             };
             // A sentence on the number of calls names its own range.
             let said_already = said.iter().any(|s| s.starts_with("API calls:"));

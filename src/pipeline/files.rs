@@ -4,12 +4,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use crate::baseline::org::NO_CHANCE;
 use crate::baseline::user::HALF_HOURS;
 use crate::date::Date;
 use crate::report::words::{count, thousands};
-
-/// Users that are usually active in an hour from which on it does not pass without a call by chance (Poisson: below 1 %).
-const NO_CHANCE: f64 = 5.0;
 
 /// A daily file with fewer calls than this part of what it replaced is short.
 const SHORT: f64 = 0.95;
@@ -25,12 +23,14 @@ const HOUR_MS: i64 = 3_600_000;
 pub struct Parts {
     /// The file of the whole day that counts.
     pub daily: Option<Daily>,
-    /// Rows of each file of the whole day that another replaced.
-    pub earlier_daily: Vec<u64>,
+    /// Each file of the whole day that another replaced.
+    pub earlier_daily: Vec<Daily>,
     /// Files of an hour; they count where there is none of the whole day.
     pub hourly: Vec<Hourly>,
     /// Files of unknown extent, or with rows of other dates.
     pub other: u64,
+    /// Of each file that counts and has some events of another and some of its own: how many are its own, of how many.
+    pub overlapping: Vec<(u64, u64)>,
 }
 
 /// A file of a whole day.
@@ -108,6 +108,14 @@ impl Parts {
         match self.daily {
             Some(daily) => {
                 health.missing.extend(self.short(daily));
+                let undated = |file: &&Daily| file.created.is_none();
+                if daily.created.is_none() && self.earlier_daily.iter().any(|file| undated(&file)) {
+                    let files = self.earlier_daily.iter().filter(undated).count() as u64 + 1;
+                    health.missing.push(format!(
+                        "{} and no manifest says which was made last (CreatedDate): the one with most calls counts",
+                        count(files, "daily file")
+                    ));
+                }
                 let late = daily.created.filter(|made| *made >= date.plus(1).start_ms() + LATE_DAILY);
                 health.late.extend(late.map(|made| format!("the daily file was made only on {}", Date::from_ms(made))));
             }
@@ -116,7 +124,7 @@ impl Parts {
                 health.missing.extend(stretches(&health.hours).map(|Range { start, end }| {
                     let usual = seen.usual[2 * start..2 * end].iter().sum::<f64>() / (2 * (end - start)) as f64;
                     let (from, to) = (clock(2 * start), clock(2 * end));
-                    format!("no hourly file from {from} to {to} UTC (usually {usual:.0} users at a time)")
+                    format!("no hourly file with calls from {from} to {to} UTC (usually {usual:.0} users at a time)")
                 }));
                 health.missing.extend(self.gaps());
                 let is_late = |h: &&Hourly| {
@@ -131,13 +139,21 @@ impl Parts {
             }
             None => {}
         }
+        health.late.extend(self.overlapping.iter().map(|(own, all)| {
+            format!(
+                "a file has {} of {} in common with others; if it is a revised one, calls that were changed count twice: name \
+                 both as daily files",
+                thousands(all - own),
+                count(*all, "call")
+            )
+        }));
         health
     }
 
     /// A daily file that has less than those that it replaced.
     fn short(&self, daily: Daily) -> Option<String> {
         let hourly = self.hourly.iter().map(|h| h.rows).sum::<u64>();
-        let before = self.earlier_daily.iter().copied().max().unwrap_or(0).max(hourly);
+        let before = self.earlier_daily.iter().map(|file| file.rows).max().unwrap_or(0).max(hourly);
         ((daily.rows as f64) < SHORT * before as f64).then(|| {
             format!(
                 "the daily file has {} where the files that it replaced had {}",
@@ -172,18 +188,19 @@ impl Parts {
             let lost: Vec<String> = (1..last).filter(|n| !have.contains(n)).map(|n| n.to_string()).collect();
             if !lost.is_empty() {
                 let from = clock(2 * usize::from(hour));
-                said.push(format!(
-                    "of the hour from {from} UTC file {} of at least {last} is missing",
-                    lost.join(", ")
-                ));
+                let (files, are) = if lost.len() == 1 { ("file", "is") } else { ("files", "are") };
+                let more = if lost.len() > NAMED { format!(" and {} more", lost.len() - NAMED) } else { String::new() };
+                let named = lost[..lost.len().min(NAMED)].join(", ");
+                said.push(format!("hour {from} UTC: {files} {named}{more} of at least {last} {are} missing"));
             }
         }
         said
     }
 }
 
-/// Most files of an hour that are believed.
-const MOST_PER_HOUR: u32 = 100;
+/// Most files of an hour that are believed, and most missing ones that are named.
+const MOST_PER_HOUR: u32 = 1_000;
+const NAMED: usize = 5;
 
 /// Hours that follow each other, together.
 fn stretches(hours: &BTreeSet<usize>) -> impl Iterator<Item = Range<usize>> {
@@ -220,8 +237,8 @@ mod tests {
         assert_eq!(health((8..18).map(|h| hourly(h, 1)).collect()), Health::default());
         let found = health([8, 9, 10, 13, 14, 16, 17].map(|h| hourly(h, 1)).into());
         let expected = [
-            "no hourly file from 11:00 to 13:00 UTC (usually 8 users at a time)",
-            "no hourly file from 15:00 to 16:00 UTC (usually 8 users at a time)",
+            "no hourly file with calls from 11:00 to 13:00 UTC (usually 8 users at a time)",
+            "no hourly file with calls from 15:00 to 16:00 UTC (usually 8 users at a time)",
         ];
         assert_eq!(found.all(), expected);
         assert!(found.covers(22..26) && found.covers(23..25) && !found.covers(22..27) && !found.covers(16..18));
@@ -231,7 +248,7 @@ mod tests {
     fn a_number_left_out_among_the_files_of_an_hour_is_a_missing_file() {
         let mut files: Vec<Hourly> = (8..18).map(|h| hourly(h, 1)).collect();
         files.extend([hourly(9, 2), hourly(12, 4), hourly(14, u32::MAX)]);
-        assert_eq!(health(files).missing, ["of the hour from 12:00 UTC file 2, 3 of at least 4 is missing"]);
+        assert_eq!(health(files).missing, ["hour 12:00 UTC: files 2, 3 of at least 4 are missing"]);
     }
 
     #[test]
@@ -241,7 +258,8 @@ mod tests {
         let said = |rows: u64, hours_later: i64| {
             let created = Some(date.plus(1).start_ms() + hours_later * HOUR_MS);
             let daily = Some(Daily { rows, created });
-            let parts = Parts { daily, earlier_daily: vec![900], hourly: vec![hourly(3, 2); 100], other: 0 };
+            let earlier_daily = vec![Daily { rows: 900, created: Some(0) }];
+            let parts = Parts { daily, earlier_daily, hourly: vec![hourly(3, 2); 100], ..Parts::default() };
             parts.health(date, &Seen { calls: &none, usual: &none })
         };
         assert_eq!(said(960, 3), Health::default());
@@ -249,6 +267,21 @@ mod tests {
         assert_eq!(short.missing, ["the daily file has 940 calls where the files that it replaced had 1,000"]);
         let late = said(1_000, 72);
         assert_eq!((late.missing.len(), late.late), (0, vec!["the daily file was made only on 2024-10-08".to_owned()]));
+    }
+
+    #[test]
+    fn two_daily_files_without_a_date_and_files_that_overlap_are_told() {
+        let undated = |rows| Daily { rows, created: None };
+        let none = [0.0; HALF_HOURS];
+        let daily = Parts { daily: Some(undated(900)), earlier_daily: vec![undated(890)], ..Parts::default() };
+        let said = daily.health(Date(20_000), &Seen { calls: &none, usual: &none });
+        assert!(said.missing[0].starts_with("2 daily files and no manifest says which"), "{said:?}");
+        let other = Parts { other: 2, overlapping: vec![(10, 1_000)], ..Parts::default() };
+        let said = other.health(Date(20_000), &Seen { calls: &none, usual: &none });
+        assert!(
+            said.missing.is_empty() && said.late[0].starts_with("a file has 990 of 1,000 calls in common"),
+            "{said:?}"
+        );
     }
 
     #[test]

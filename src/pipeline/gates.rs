@@ -71,8 +71,7 @@ pub(super) fn hold(h: &Held<'_>) -> (Vec<Gate>, Coverage, OrgPicture) {
 
 /// Users of whom something is expected.
 fn known<'a>(h: &Held<'a>) -> impl Iterator<Item = &'a UserState> {
-    let recently = h.day.date.plus(-28);
-    h.state.users.values().filter(move |u| u.last >= recently && u.days >= 3.0)
+    h.state.known(h.day.date)
 }
 
 /// How likely a user comes on such a day.
@@ -201,18 +200,11 @@ impl Silent {
 
 impl Hours {
     fn of(h: &Held<'_>) -> Self {
-        let weekend = usize::from(h.day.date.is_weekend());
-        let (mut seen, mut usual) = ([0.0; HALF_HOURS], [0.0; HALF_HOURS]);
+        let mut seen = [0.0; HALF_HOURS];
         for row in &h.day.hours {
             seen[usize::from(row.half_hour)] += f64::from(row.calls);
         }
-        for user in known(h).filter(|u| u.hour_days[weekend] >= 2.0) {
-            let comes = activity(h, user);
-            for (sum, active) in usual.iter_mut().zip(user.hours[weekend]) {
-                *sum += comes * active / user.hour_days[weekend];
-            }
-        }
-        Self { seen, usual }
+        Self { seen, usual: h.state.usual_users(h.view, h.day.date) }
     }
 
     /// Stretches without a call in which there nearly always are some.

@@ -38,4 +38,14 @@ fn half_a_day_and_half_the_users_are_told_apart_from_a_whole_one() {
     assert_eq!(gates(night), [GateKind::PartialDay]);
     assert_eq!(night.summaries[0].coverage.silent.len(), 1, "the night is silent as ever, the afternoon is not");
     assert!(night.summaries[0].gates[0].message.contains("from 11:00 to 16:00 UTC"));
+    let blamed =
+        night.anomalies.iter().flat_map(|a| &a.evidence).find(|e| e.detector.contains("missing") && e.p_value < 0.1);
+    assert!(blamed.is_none(), "a hole in the log is nobody's: {blamed:?}");
+
+    // One who is absent while the others are there is missed as ever.
+    let mut one = memory(Odd::Nothing, 0, 36);
+    one.days.get_mut(&at).unwrap().hours.retain(|h| h.user != 3 || h.half_hour < 22);
+    let night = &run(&one, &[35])[0];
+    let missed = night.anomalies.iter().find(|a| a.evidence.iter().any(|e| e.detector.contains("missing")));
+    assert_eq!(missed.map(|a| a.subject_id.as_str()), Some("user03"));
 }

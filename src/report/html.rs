@@ -116,7 +116,7 @@ fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly], alone: 
                 p.quiet { (muted) }
             }
             @for gate in summaries.iter().flat_map(|s| &s.gates) {
-                p.note { strong { "Gate " (gate.gate.name()) ". " } (clip(&gate.message, longest::SENTENCE)) }
+                p.note { strong { "Gate " (gate.gate.name()) ": " } (clip(&gate.message, longest::SENTENCE)) }
             }
             @for note in summaries.iter().flat_map(|s| &s.notes) {
                 p.note { (clip(note, longest::SENTENCE)) }
@@ -246,9 +246,13 @@ fn coverage(run: &RunInfo) -> Markup {
     html! {
         details {
             summary { "How much of each day was seen" }
-            table.compact {
+            @for s in &run.nights {
+                @for about in &s.coverage.files { p.quiet { (s.date) ": " (clip(about, longest::SENTENCE)) } }
+                @for silent in &s.coverage.silent { p.quiet { (s.date) ": no calls of anybody " (clip(silent, longest::TITLE)) } }
+            }
+            table.compact.coverage {
                 (head(&[(TEXT, "Night"), (TEXT, "Organisation"), (NUMBER, "Calls"), (NUMBER, "Half-hours"), (NUMBER, "Usual"),
-                    (NUMBER, "Daily files"), (NUMBER, "Hourly"), (NUMBER, "Other"), (NUMBER, "Superseded"), (TEXT, "Silent"), (TEXT, "Files")]))
+                    (NUMBER, "Daily files"), (NUMBER, "Hourly"), (NUMBER, "Other"), (NUMBER, "Superseded")]))
                 tbody {
                     @for s in &run.nights {
                         @let c = &s.coverage;
@@ -262,8 +266,6 @@ fn coverage(run: &RunInfo) -> Markup {
                             td.number { (c.hourly_files) }
                             td.number { (c.other_files) }
                             td.number { (c.superseded_files) }
-                            td { @for silent in &c.silent { (clip(silent, longest::TITLE)) " " } }
-                            td { @for about in &c.files { (clip(about, longest::SENTENCE)) " " } }
                         }
                     }
                 }

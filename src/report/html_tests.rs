@@ -100,7 +100,7 @@ fn what_was_not_seen_is_told() {
     run.nights[0].coverage.silent = vec!["from 12:00 to 24:00 UTC (usually 9 users at a time)".into()];
     let page = page(&run, &[]);
     for part in [
-        "Gate volume. </strong>",
+        "Gate volume: </strong>",
         "1 tripped, shown at their nights",
         "its weight is 0 (fusion.geometry)",
         "from 12:00 to 24:00",

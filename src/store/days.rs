@@ -88,9 +88,11 @@ impl Days for Store {
         let mut out = Parts::default();
         for (part, effective) in manifest.parts.iter().zip(effective(&manifest.parts)) {
             let created = part.created.as_deref().and_then(parse_iso);
+            let own = part.contributing_rows;
+            out.overlapping.extend((effective && 0 < own && own < part.rows).then_some((own, part.rows)));
             match part.kind {
                 PartKind::Daily if effective => out.daily = Some(Daily { rows: part.rows, created }),
-                PartKind::Daily => out.earlier_daily.push(part.rows),
+                PartKind::Daily => out.earlier_daily.push(Daily { rows: part.rows, created }),
                 PartKind::Hourly => {
                     out.hourly.push(Hourly { hour: part.hour, sequence: part.sequence, rows: part.rows, created });
                 }

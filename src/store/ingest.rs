@@ -1,6 +1,7 @@
 //! Event files into partitions: read them all, decide for every date whether anything is new, and only then write.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use rayon::prelude::*;
@@ -10,6 +11,7 @@ use super::build::{Builder, Job, NewPart, Plan, plan};
 use super::manifest::{Manifest, Part, PartKind, feature_schema};
 use super::{PartitionId, Store, atomic};
 use crate::config::Settings;
+use crate::date::Date;
 use crate::enrich::Enricher;
 use crate::error::{Error, Kind, Result};
 use crate::events::{self, Profile, QuarantineRow, Reason, SourceFile, SourceKind};
@@ -129,6 +131,7 @@ impl Store {
         quarantine: &mut Vec<(String, Vec<(u64, Reason)>)>,
     ) -> Result<()> {
         let mut slices: BTreeMap<PartitionId, (Vec<SliceId>, u64)> = BTreeMap::new();
+        let mut last_ms = None;
         let mut bad = Vec::new();
         let read = events::read_map(
             source,
@@ -137,9 +140,12 @@ impl Store {
             &mut |row: QuarantineRow| bad.push((row.row, row.reason)),
             &|events| {
                 let split = split(&events);
-                Ok((events, split))
+                let of_date = |ms: &&i64| Some(Date::from_ms(**ms)) == source.date;
+                let last = events.timestamp_ms.iter().filter(of_date).max().copied();
+                Ok((events, split, last))
             },
-            &mut |(events, split)| {
+            &mut |(events, split, last)| {
+                last_ms = last_ms.max(last);
                 for (id, slice, rows) in buffers.add(events, split)? {
                     let of_partition = slices.entry(id).or_default();
                     of_partition.0.push(slice);
@@ -153,14 +159,17 @@ impl Store {
             Err(e) => {
                 // The error names the quarantine file, so there must be one; without a digest of the whole file its
                 // own content names it.
-                if !bad.is_empty() {
-                    self.write_quarantine("", None, &bad)?;
+                if bad.is_empty() {
+                    return Err(e);
                 }
-                return Err(e);
+                let listed = self.write_quarantine("", None, &bad)?;
+                return Err(
+                    Error::new(e.kind(), format!("{e}; the bad rows are in {}", listed.display())).with_source(e)
+                );
             }
         };
         if stats.rows == 0 && stats.quarantined > 0 {
-            self.write_quarantine("", None, &bad)?;
+            let listed = self.write_quarantine("", None, &bad)?;
             return Err(Error::new(
                 Kind::Input,
                 format!(
@@ -169,14 +178,14 @@ impl Store {
                     source.path.display(),
                     profile.name(),
                     stats.quarantined,
-                    self.path.join("quarantine").display()
+                    listed.display()
                 ),
             ));
         }
         report.files += 1;
         let known = report.digests.contains(&stats.digest);
         for (id, (slices, rows)) in slices {
-            let kind = kind_for(source, &id);
+            let kind = kind_for(source.kind_with(last_ms), source.date, &id);
             let is_hourly = kind == PartKind::Hourly;
             let part = Part {
                 digest: stats.digest.clone(),
@@ -256,8 +265,8 @@ impl Store {
         Ok(jobs)
     }
 
-    /// Writes the rows of one file that were set aside: which, and why.
-    fn write_quarantine(&self, digest: &str, name: Option<&str>, rows: &[(u64, Reason)]) -> Result<()> {
+    /// Writes the rows of one file that were set aside: which, and why. Says where.
+    fn write_quarantine(&self, digest: &str, name: Option<&str>, rows: &[(u64, Reason)]) -> Result<PathBuf> {
         let mut text = String::new();
         for (row, reason) in rows {
             let line = serde_json::json!({"file": digest, "row": row, "reason": reason.as_str()});
@@ -269,17 +278,18 @@ impl Store {
         atomic::create_dir(&folder)?;
         let path = folder.join(format!("{name}.jsonl"));
         if std::fs::read(&path).is_ok_and(|known| known == text.as_bytes()) {
-            return Ok(());
+            return Ok(path);
         }
-        atomic::replace_file(&self.temp().join("quarantine"), &path, text.as_bytes())
+        atomic::replace_file(&self.temp().join("quarantine"), &path, text.as_bytes())?;
+        Ok(path)
     }
 }
 
 /// What a file is to a partition: of a file for one date, rows of other dates are strays.
-fn kind_for(source: &SourceFile, id: &PartitionId) -> PartKind {
-    match source.kind {
-        SourceKind::Daily if source.date == Some(id.date) => PartKind::Daily,
-        SourceKind::Hourly if source.date == Some(id.date) => PartKind::Hourly,
+fn kind_for(kind: SourceKind, date: Option<Date>, id: &PartitionId) -> PartKind {
+    match kind {
+        SourceKind::Daily if date == Some(id.date) => PartKind::Daily,
+        SourceKind::Hourly if date == Some(id.date) => PartKind::Hourly,
         _ => PartKind::Unknown,
     }
 }

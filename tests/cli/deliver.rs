@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::shipped::{skipped, text};
-use crate::world::{LAST, NIGHT, tree};
+use crate::world::{LAST, NIGHT, WORLD, tree};
 use crate::{CliTest, Outcome};
 
 #[path = "../fixtures/deliver/receivers.rs"]
@@ -148,6 +148,34 @@ fn check_in_python(test: &CliTest, received: &Received) {
     match Command::new("python3").arg(script).current_dir(test.path()).output() {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => skipped("the receiver in docs/operations.md", "python3"),
         ran => assert_eq!(String::from_utf8(ran.unwrap().stdout).unwrap(), "True False\n"),
+    }
+}
+
+#[test]
+fn what_would_keep_an_incident_from_being_told_is_told_on_a_calm_night_and_by_the_doctor() {
+    let test = CliTest::new();
+    let (calm, _, _) = nights(&test);
+    let (nobody, _) = http(vec![]);
+    configure(&test, nobody, nobody);
+    let doctor = ["doctor", "--config", "etc/q.toml", "--store", &WORLD.path("store"), "--quick"];
+    let channels = ["slack", "mail", "webhook"];
+    let well = test.run(&doctor);
+    assert!(channels.iter().all(|c| well.stdout.contains(&format!("ok    delivery to {c}: "))), "{}", well.stdout);
+    fs::remove_file(test.path().join("etc/slack-url")).unwrap();
+    fs::write(test.path().join("etc/key"), "whsec_no base64").unwrap();
+    let ill = test.run(&doctor);
+    assert_eq!(ill.code, well.code, "it is a warning");
+    for said in ["warn  delivery to slack: ", "ok    delivery to mail: ", "warn  delivery to webhook: "] {
+        assert!(ill.stdout.contains(said), "{said} in {}", ill.stdout);
+    }
+    let night = score(&test, &calm, &[]);
+    assert_eq!(night.code, 0);
+    for channel in ["slack", "webhook"] {
+        assert!(
+            night.stderr.contains(&format!("warning: nothing can be delivered to {channel}: ")),
+            "{}",
+            night.stderr
+        );
     }
 }
 

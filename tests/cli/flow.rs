@@ -37,7 +37,7 @@ fn each_step_prints_its_result_and_nothing_else() {
     assert!(simulated.contains("of 20 users over 34 days in sim\n"), "{simulated}");
     assert!(simulated.contains(&format!("the days up to {UNTIL} are clean")), "{simulated}");
     let events = simulated.split(' ').next().unwrap();
-    let read = format!("(0 of known content), {events} events, 0 rows set aside; 33 partitions written, 0 unchanged\n");
+    let read = format!(" files, {events} events, 0 rows set aside; 33 partitions written, 0 unchanged\n");
     assert!(world.features.stdout.ends_with(&read), "{}", world.features.stdout);
     let trained = world.train.stdout.lines().next().unwrap();
     assert!(trained.starts_with("version 1: ") && trained.ends_with(&format!(", {FIRST} to {UNTIL}")), "{trained}");

@@ -92,7 +92,7 @@ fn an_hourly_file_that_did_not_come_is_named_until_it_comes() {
     }
     let without = night.score("run", &["--date", ATTACK, "--strict"]);
     assert_eq!(without.code, 5, "{}", without.stderr);
-    let missing = "no hourly file from 14:00 to 15:00 UTC (usually ";
+    let missing = "no hourly file with calls from 14:00 to 15:00 UTC (usually ";
     assert!(without.stdout.contains(&format!("gate partial-day: {missing}")), "{}", without.stdout);
     let info = night.test.info("run");
     let files = info["nights"][0]["coverage"]["files"].as_array().unwrap();

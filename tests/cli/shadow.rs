@@ -83,7 +83,13 @@ fn a_broken_challenger_is_a_warning_and_its_last_record_goes() {
 fn without_a_challenger_there_is_nothing_to_follow() {
     let test = with_a_silent_challenger();
     let nobody = score(&test, "run", &["--shadow", "nobody"]);
-    assert_eq!((nobody.code, nobody.stderr.as_str()), (0, "run written to run\n"));
+    assert_eq!(
+        (nobody.code, nobody.stderr.as_str()),
+        (0, "run written to run\nnote: there is no alias \"nobody\", so nothing scores in the shadow\n")
+    );
+    test.write("typo.toml", "[run]\nshadow = \"chalenger\"\n");
+    let setting = score(&test, "run", &["--config", "typo.toml"]);
+    assert_eq!(setting.stderr, "run unchanged in run\n", "a setting may stand before there is a challenger");
     let itself = score(&test, "run", &["--shadow", "champion"]);
     assert!(itself.stderr.ends_with("note: champion names the champion, version 1\n"), "{}", itself.stderr);
     assert!(tree(&test.path().join("run")).keys().map(|p| p.to_str().unwrap()).eq(RUN_FILES));

@@ -48,8 +48,8 @@ fn generic_reads_canonical_columns_in_any_order() {
     );
     let outcome = test.run(&["features", "--events", "events.csv", "--profile", "generic", "--store", "store"]);
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    assert!(outcome.stderr.starts_with("warning: 1 rows were set aside"), "{}", outcome.stderr);
-    assert!(outcome.stdout.contains("4 events, 1 rows set aside; 3 partitions written"), "{}", outcome.stdout);
+    assert!(outcome.stderr.starts_with("warning: 1 row set aside"), "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("4 events, 1 row set aside; 3 partitions written"), "{}", outcome.stdout);
     let expected = [
         partition("acme", "2026-01-05", &["u1", "u2"]),
         partition("acme", "2026-01-06", &["u1"]),

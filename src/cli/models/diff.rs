@@ -55,6 +55,8 @@ pub(super) fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<()> {
         window(model)?;
         check_schema(model)?;
     }
+    // Looked at first: a bad path fails before the work, not after it.
+    args.page.as_deref().map_or(Ok(()), check_page)?;
     let labels = args.labels.as_deref().map(evaluate::read_labels).transpose()?;
     let input = args.input.open(&new_config)?;
     let nights = nights(args, &input.store, window(&old)?.1.max(window(&new)?.1))?;
@@ -76,6 +78,16 @@ pub(super) fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<()> {
         return print_json(out, &Titled { name, from: args.from, to: args.to, body: &difference });
     }
     print(out, name, args, &difference)
+}
+
+fn check_page(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() && !path.is_dir() {
+        return Ok(());
+    }
+    let found = if path.is_dir() { "a folder" } else { "no such folder" };
+    let message = format!("expected --page to be a file in a folder that exists, found {found}: {}", path.display());
+    Err(Error::new(Kind::Usage, message))
 }
 
 /// What was compared, and how it differs.
@@ -134,7 +146,12 @@ fn print(out: &mut dyn Write, name: &str, args: &DiffArgs, d: &Difference) -> Re
             of(a.found_top10, a.incidents, a.recall_top10),
             of(b.found_top10, b.incidents, b.recall_top10),
         );
-        row("alerts that are attacks", percent(l.precision.from), percent(l.precision.to));
+        let precision = |alerts: u64, share: f64| if alerts > 0 { percent(share) } else { "–".to_owned() };
+        row(
+            "alerts that are attacks",
+            precision(d.alerts.from, l.precision.from),
+            precision(d.alerts.to, l.precision.to),
+        );
         row("alerts on look-alikes", thousands(l.look_alikes.from), thousands(l.look_alikes.to));
     }
     text.push_str(&terminal::render(&table));

@@ -3,7 +3,8 @@
 //! A user's day is 48 half-hours, each active or not. How often each was active before (smoothed over an hour to either
 //! side, so that a daylight-saving shift stays ordinary, and shrunk to the peers) gives the day two surprises: of what was
 //! active, and of what was not. Surprises are compared with the user's own history of them, so that people without
-//! habits do not alarm and a nightly job that ran at 19:00 does.
+//! habits do not alarm and a nightly job that ran at 19:00 does. Half-hours in which nobody of the organisation called are
+//! asked of nobody.
 
 use crate::anomaly::Category;
 use crate::baseline::user::{HABIT_FLOOR, HALF_HOURS, Habit, half_hours};
@@ -60,19 +61,23 @@ impl Detector for Hours {
         let bins = half_hours(s.day, s.row);
         let rate = activity(s);
         let calls = s.x()[f::CALLS].max(1.0);
+        let nobody = &s.surge.nobody;
         let mut surprise = [0.0; 2];
         for h in 0..HALF_HOURS {
             if bins[h] > 0.0 {
                 surprise[0] -= rate[h].ln();
-            } else {
+            } else if !nobody[h] {
                 surprise[1] -= (-rate[h]).ln_1p();
             }
         }
         let days = s.user.days.max(1.0);
+        // The share of a usual day that could be seen.
+        let hidden = s.user.profile.iter().zip(nobody).filter(|(_, nobody)| **nobody).map(|(share, _)| share / days);
+        let seen = (1.0 - hidden.sum::<f64>()).clamp(0.05, 1.0);
         // The clocks of offices move by an hour twice a year and those of programs do not: a whole day moved by one hour
         // is the usual day.
         let overlap = |shift: usize| -> f64 {
-            (0..HALF_HOURS).map(|h| (bins[h] / calls).min(smooth_profile(s, h + shift) / days)).sum()
+            (0..HALF_HOURS).map(|h| (bins[h] / calls).min(smooth_profile(s, h + shift) / (days * seen))).sum()
         };
         let profile = (1.0 - overlap(0).max(overlap(2)).max(overlap(HALF_HOURS - 2))).clamp(0.0, 1.0);
         // Surprises add up over half-hours: per root of their number, a busy day is not odd for being busy.
@@ -100,7 +105,10 @@ impl Detector for Hours {
         let missing = predict(Habit::MissingHours);
         if surprise[1] > missing.mean {
             out.put(base + MISSING, missing.ln_at_least(surprise[1]), || Fact::MissingHours {
-                missing: (0..HALF_HOURS).filter(|&h| bins[h] <= 0.0 && rate[h] > 0.8).map(|h| h as u8).collect(),
+                missing: (0..HALF_HOURS)
+                    .filter(|&h| bins[h] <= 0.0 && rate[h] > 0.8 && !nobody[h])
+                    .map(|h| h as u8)
+                    .collect(),
             });
         }
         let usual = predict(Habit::HourProfile);

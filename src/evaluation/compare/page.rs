@@ -44,7 +44,7 @@ pub fn page(about: &About<'_>, d: &Difference) -> String {
                 (figures(d, from, to))
                 (chart(&d.by_night, from, to))
             }
-            @if let Some(labels) = &d.labels { (on_labels(labels, from, to)) }
+            @if let Some(labels) = &d.labels { (on_labels(labels, d.alerts, from, to)) }
             (changed("gained", &format!("Only version {to} reports"), &d.gained, from, to))
             (changed("lost", &format!("Only version {from} reports"), &d.lost, from, to))
         }
@@ -161,7 +161,7 @@ fn chart(nights: &[NightOfBoth], from: u32, to: u32) -> Markup {
     }
 }
 
-fn on_labels(l: &OnLabels, from: u32, to: u32) -> Markup {
+fn on_labels(l: &OnLabels, alerts: Both<u64>, from: u32, to: u32) -> Markup {
     let (old, new) = (format!("Version {from}"), format!("Version {to}"));
     let of = |found: u64, all: u64, share: f64| format!("{} ({found} of {all})", percent(share));
     let (a, b) = (l.recall.from, l.recall.to);
@@ -183,7 +183,8 @@ fn on_labels(l: &OnLabels, from: u32, to: u32) -> Markup {
                     }
                     tr {
                         td { "Alerts that are attacks" }
-                        td.number { (percent(l.precision.from)) } td.number { (percent(l.precision.to)) }
+                        td.number { (share((alerts.from > 0).then_some(l.precision.from))) }
+                        td.number { (share((alerts.to > 0).then_some(l.precision.to))) }
                     }
                     tr {
                         td { "Alerts on look-alikes" }
@@ -214,7 +215,7 @@ fn changed(id: &str, title: &str, list: &[Changed], from: u32, to: u32) -> Marku
             @if list.is_empty() {
                 p.quiet { "Nothing." }
             } @else {
-                table.compact {
+                table.compact.moves {
                     (head(&[(TEXT, "Night"), (NUMBER, &old), (NUMBER, &new), (TEXT, "Score"), (TEXT, "What is said, and the key")]))
                     tbody {
                         @for c in list.iter().take(LISTED) {
@@ -231,7 +232,10 @@ fn changed(id: &str, title: &str, list: &[Changed], from: u32, to: u32) -> Marku
                         }
                     }
                 }
-                p.key { span.nowrap { span.mark.ring {} "score of version " (from) } " " span.nowrap { span.mark.bars {} "of version " (to) } ", from 0 to 100" }
+                p.key {
+                    span.nowrap { span.mark.ring {} "score of version " (from) } " "
+                    span.nowrap { span.mark.bars {} "of version " (to) ", from 0 to 100" }
+                }
                 @if list.len() > LISTED { p.quiet { (thousands((list.len() - LISTED) as u64)) " more" } }
             }
         }

@@ -1,5 +1,7 @@
 //! The top of a page of several nights: what they held in one line, a picture of the alerts night by night, and a table.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use super::super::escape::clip;
@@ -7,7 +9,7 @@ use super::super::words::{self, count, thousands};
 use super::card::{anchor, badge};
 use super::document::{NUMBER, TEXT, head};
 use super::{longest, reported, subjects, weekday};
-use crate::anomaly::{Anomaly, NightSummary, RunInfo, Severity};
+use crate::anomaly::{Anomaly, GateKind, NightSummary, RunInfo, Severity};
 use crate::date::Date;
 
 /// Up to so many nights have room for a number above each bar.
@@ -134,6 +136,11 @@ fn strip(run: &RunInfo, nights: &[(Date, Vec<&NightSummary>)], alerts: &[&Anomal
     }
 }
 
+/// The gates that tripped, each once.
+fn gates(summaries: &[&NightSummary]) -> BTreeSet<GateKind> {
+    summaries.iter().flat_map(|s| &s.gates).map(|g| g.gate).collect()
+}
+
 /// Was something not reported that would have been?
 fn held_back(summaries: &[&NightSummary]) -> bool {
     summaries.iter().any(|s| s.announced + s.over_budget > 0)
@@ -163,6 +170,7 @@ fn table(nights: &[(Date, Vec<&NightSummary>)], anomalies: &[Anomaly]) -> Markup
                                     None if held_back(summaries) => span.quiet { "held back" },
                                     None => span.quiet { "calm" },
                                 }
+                                @for gate in gates(summaries) { " " span.tag { "gate " (gate.name()) } }
                             }
                         }
                     }

@@ -2,9 +2,12 @@
 
 use maud::{Markup, html};
 
+use super::super::escape::clip;
 use crate::anomaly::Evidence;
 
 const WIDTH: f64 = 120.0;
+/// Longest phrase that is read out.
+const LONGEST: usize = 80;
 /// Room at both ends, so that a mark at the edge is drawn whole.
 const MARGIN: f64 = 5.0;
 
@@ -15,7 +18,7 @@ pub(super) fn render(e: &Evidence) -> Markup {
     let x = |value: f64| MARGIN + (value - from) / (to - from) * (WIDTH - 2.0 * MARGIN);
     // A range that is tiny beside the observed value still has to be seen.
     let (left, width) = (x(low), (x(high) - x(low)).max(3.0));
-    let label = format!("observed {observed}, usual {low} to {high}");
+    let label = format!("observed {}, usual about {}", clip(&e.observed, LONGEST), clip(&e.expected, LONGEST));
     let coordinate = |value: f64| format!("{value:.1}");
     html! {
         svg role="img" aria-label=(label) width="120" height="16" viewBox="0 0 120 16" {
@@ -30,25 +33,27 @@ pub(super) fn render(e: &Evidence) -> Markup {
 /// its unit is taken as right if the expected number, written the same way, lies within the range.
 fn numbers(e: &Evidence) -> Option<(f64, f64, f64)> {
     let (observed, expected) = (leading_number(&e.observed)?, leading_number(&e.expected)?);
-    for unit in [1.0, 100.0] {
-        let (low, high) = (e.low * unit, e.high * unit);
-        // What is printed is rounded.
-        let slack = 0.01 * (high - low) + 0.5 * f64::from(unit > 1.0);
-        if low < high && (low - slack..=high + slack).contains(&expected) {
-            return Some((observed, low, high));
-        }
-    }
-    None
+    // What is printed is rounded.
+    let slack = 0.06 * expected + if e.expected.contains('%') { 0.005 } else { 0.0 };
+    let comparable = e.low < e.high && (e.low - slack..=e.high + slack).contains(&expected);
+    comparable.then_some((observed, e.low, e.high))
 }
 
-/// The number that a phrase begins with. An address, a version or a clock time is none.
+/// The number that a phrase begins with, as evidence counts: durations in milliseconds, percentages as shares. An address, a version or a clock time is none.
 fn leading_number(text: &str) -> Option<f64> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || c == ',' || c == '.')).unwrap_or(text.len());
     let (number, rest) = text.split_at(end);
     if !matches!(rest.chars().next(), None | Some(' ' | '%' | '–' | '\u{a0}' | '\u{202f}')) {
         return None;
     }
-    number.replace(',', "").parse().ok()
+    let unit = match rest.split_whitespace().next() {
+        Some("s") => 1_000.0,
+        Some("min") => 60_000.0,
+        Some("h") => 3_600_000.0,
+        Some("%") => 0.01,
+        _ => 1.0,
+    };
+    number.replace(',', "").parse::<f64>().ok().map(|number| number * unit)
 }
 
 #[cfg(test)]
@@ -64,7 +69,9 @@ mod tests {
     #[test]
     fn only_comparable_numbers_are_drawn() {
         assert_eq!(numbers(&evidence("4,812 calls", "1,200", 900.0, 1500.0)), Some((4812.0, 900.0, 1500.0)));
-        assert_eq!(numbers(&evidence("18 %", "2 %", 0.01, 0.04)), Some((18.0, 1.0, 4.0)));
+        let gap = evidence("2.0 h", "8 min", 33_326.8, 4_835_084.9);
+        assert_eq!(numbers(&gap), Some((7_200_000.0, 33_326.8, 4_835_084.9)));
+        assert_eq!(numbers(&evidence("18 %", "2 %", 0.01, 0.04)), Some((0.18, 0.01, 0.04)));
         assert_eq!(numbers(&evidence("12 calls", "10–14 calls", 10.0, 14.0)), Some((12.0, 10.0, 14.0)));
         for (observed, expected, low, high) in [
             ("203.0.113.9", "none", 0.0, 1.0),
