@@ -1,5 +1,5 @@
-//! The networks of sequences beside those of `PyTorch`, `benches/peers/lstm.py` and `benches/peers/transformer.py`: the same sizes,
-//! made-up tokens.
+//! N-grams of sequences; and the networks beside those of `PyTorch`, `benches/peers/lstm.py` and `benches/peers/transformer.py`: the
+//! same sizes, made-up tokens.
 //!
 //! With `QUIETWATCH_PROCESSOR_TIME` set, nothing is sampled: rounds of training and scoring are timed by the clock and by the
 //! processor time of all threads, which other work on the machine disturbs less.
@@ -9,8 +9,10 @@ use std::time::Instant;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use quietwatch::detectors::sequence::Network;
 use quietwatch::detectors::sequence::neural::{Model, Options};
+use quietwatch::detectors::sequence::ngram::Ngrams;
 use quietwatch::seed::Seed;
 use rand::RngExt;
+use rayon::prelude::*;
 
 const SEQUENCES: usize = 6_400;
 const LENGTH: usize = 32;
@@ -29,6 +31,58 @@ fn forward(network: Network) -> f64 {
 fn tokens() -> Vec<Vec<u32>> {
     let mut rng = Seed(1).derive("bench", 0);
     (0..SEQUENCES).map(|_| (0..LENGTH).map(|_| rng.random_range(0..SYMBOLS)).collect()).collect()
+}
+
+/// As many sequences as one likes, of tokens of which some are far more frequent than others and often follow each other.
+fn skewed(sequences: usize) -> Vec<Vec<u32>> {
+    let mut rng = Seed(1).derive("bench", 1);
+    let mut next = |last: u32| {
+        let rank = rng.random_range(0.0..1.0_f64).powi(4) * f64::from(SYMBOLS);
+        (7 * last + rank as u32) % SYMBOLS
+    };
+    let mut sequence = || {
+        let steps = std::iter::successors(Some(0), |last| Some(next(*last)));
+        steps.skip(1).take(LENGTH).collect()
+    };
+    (0..sequences).map(|_| sequence()).collect()
+}
+
+/// Surprise under n-grams of up to 12 tokens, learned from as many other sequences.
+fn ngrams(c: &mut Criterion) {
+    let count = if std::env::args().any(|a| a == "--test") { 1_000 } else { 100_000 };
+    let owned = skewed(2 * count);
+    let (learned, new) = owned.split_at(count);
+    let data: Vec<&[u32]> = learned.iter().map(Vec::as_slice).collect();
+    let clock = Instant::now();
+    let model = Ngrams::fit(&data, &vec![1.0; data.len()], SYMBOLS, 12, usize::MAX);
+    let fit = clock.elapsed().as_secs_f64();
+    let score = || -> f64 {
+        let of = |sequence: &Vec<u32>| {
+            let mut out = Vec::new();
+            model.surprise(sequence, &mut out);
+            out.iter().sum::<f64>()
+        };
+        new.par_iter().map(of).sum()
+    };
+    let all = (count * LENGTH) as u64;
+    if std::env::var_os("QUIETWATCH_PROCESSOR_TIME").is_some() {
+        println!("n-grams: {} learned from {all} tokens in {fit:.1} s", model.len());
+        for _ in 0..5 {
+            let (clock, used) = (Instant::now(), processor());
+            score();
+            let (clock, used) = (clock.elapsed().as_secs_f64(), processor() - used);
+            println!(
+                "n-grams score: {:.0} tokens/s, {:.0} per second of processor",
+                all as f64 / clock,
+                all as f64 / used
+            );
+        }
+        return;
+    }
+    let mut group = c.benchmark_group("ngrams");
+    group.sample_size(10).throughput(Throughput::Elements(all));
+    group.bench_function(format!("score {count} x 32"), |b| b.iter(&score));
+    group.finish();
 }
 
 /// One pass over the sequences, none held out.
@@ -87,5 +141,5 @@ fn rounds(network: Network, data: &[&[u32]]) {
     }
 }
 
-criterion_group!(benches, networks);
+criterion_group!(benches, ngrams, networks);
 criterion_main!(benches);

@@ -156,9 +156,9 @@ pub(super) fn tell_in_sample(info: &RunInfo, model: &LoadedModel) -> Result<()> 
     if let (true, Some(first)) = (info.in_sample, info.nights.first()) {
         let (from, until) = window(model)?;
         Message::warning(format!(
-            "{} lies within the training window ({from} to {until}); the baseline is folded anew from the days before each \
-             night, but the calibration has seen it (run.json says in_sample)",
-            first.date
+            "{} lies within the training window of version {} ({from} to {until}); the baseline is folded anew from the days \
+             before each night, but the calibration has seen it (in_sample)",
+            first.date, model.version
         ))
         .with("date", first.date.to_string())
         .tell();

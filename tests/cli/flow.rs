@@ -157,7 +157,7 @@ fn a_training_night_is_marked_in_sample() {
     let test = CliTest::new();
     let outcome = test.score("run", &["--date", UNTIL]);
     assert_eq!(outcome.code, 0);
-    assert!(outcome.stderr.starts_with(&format!("warning: {UNTIL} lies within the training window")));
+    assert!(outcome.stderr.starts_with(&format!("warning: {UNTIL} lies within the training window of version ")));
     assert_eq!(test.info("run")["in_sample"], true);
 }
 
