@@ -57,7 +57,7 @@ fn print(out: &mut dyn Write, s: &simulate::Summary, dir: &Path) -> Result<()> {
         .map_err(cannot_print)?;
     match s.train_until.filter(|_| s.scenarios > 0) {
         Some(until) => {
-            writeln!(out, "{}; the days up to {until} are clean: train on these", count(s.scenarios as u64, "scenario"))
+            writeln!(out, "{}; the days up to {until} are clean: train on these", count(s.scenarios.into(), "scenario"))
         }
         None => writeln!(out, "no scenarios: a calm organisation"),
     }

@@ -151,6 +151,10 @@ pub(crate) fn link_tree(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
+        // Another test may be scoring just now, and what it has not finished is gone in a moment.
+        if entry.file_name().to_string_lossy().starts_with(".tmp-") {
+            continue;
+        }
         if entry.file_type().unwrap().is_dir() {
             link_tree(&entry.path(), &target);
         } else if entry.file_name() == "log.jsonl" {
