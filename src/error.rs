@@ -109,6 +109,13 @@ impl Error {
         Self::new(kind, format!("cannot {action} {}", path.display())).with_source(source)
     }
 
+    /// Adds to what it says.
+    #[must_use]
+    pub fn and(mut self, more: &str) -> Self {
+        self.message = format!("{}; {more}", self.message);
+        self
+    }
+
     /// The kind, which decides the exit code.
     pub fn kind(&self) -> Kind {
         self.kind

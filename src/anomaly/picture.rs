@@ -31,7 +31,7 @@ pub struct OrgPicture {
     pub usual: [f64; HALF_HOURS],
     /// The day.
     pub today: OrgDay,
-    /// The days before it of which something was learned, oldest first, without gaps filled.
+    /// The days before it, oldest first, without gaps filled: of each the user-days that were learned.
     pub past: Vec<OrgDay>,
 }
 

@@ -21,6 +21,7 @@ pub mod settings;
 mod tests;
 
 pub use deliver::Deliver;
+pub(crate) use options::is_name;
 pub use print::{init, reference};
 pub use settings::{Geometry, LogFormat, Run, Sequence, Settings};
 

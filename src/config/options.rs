@@ -72,8 +72,8 @@ impl Opt {
     }
 }
 
-/// As models and aliases are named.
-fn is_name(text: &str) -> bool {
+/// Whether models and aliases may be named so.
+pub(crate) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }
 

@@ -1,8 +1,8 @@
 //! When to try again: waits that double, with jitter, within bounds of number and time.
 
 use std::error::Error as StdError;
+use std::iter;
 use std::time::Duration;
-use std::{io, iter};
 
 use rand::RngExt;
 
@@ -32,11 +32,11 @@ impl Failure {
         Self::Passing { why: why.into(), after: None }
     }
 
-    /// Of a connection. A peer that TLS does not accept, such as one with a wrong certificate, is no other one in a minute.
+    /// Of a connection. A peer with a wrong certificate is no other one in a minute.
     pub(super) fn of_connection(error: &(dyn StdError + 'static), why: String) -> Self {
         let mut causes = iter::successors(Some(error), |&e| e.source());
-        let refused = |e: &io::Error| e.kind() == io::ErrorKind::InvalidData;
-        if causes.any(|e| e.downcast_ref().is_some_and(refused)) {
+        // The words of rustls, which wraps whatever goes wrong in the same kind of error.
+        if causes.any(|e| e.to_string().contains("invalid peer certificate")) {
             Self::Final(format!("{why}; `ca-file` of the channel says which authorities are trusted"))
         } else {
             Self::passing(why)

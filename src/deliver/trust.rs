@@ -25,17 +25,21 @@ impl Trust {
         let path = Path::new(path);
         let failed = |e| Error::io(Kind::Config, "read the certificates in", path, e);
         let mut pem = Vec::new();
-        File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut pem)).map_err(failed)?;
-        let items: Vec<PemItem<'static>> = parse_pem(&pem).map_while(std::result::Result::ok).collect();
+        File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut pem)).map_err(failed)?;
+        // One that cannot be read may be the one that is needed.
+        let items: Option<Vec<PemItem<'static>>> = parse_pem(&pem).map(std::result::Result::ok).collect();
         let certificates: Vec<_> = items
             .into_iter()
+            .flatten()
             .filter_map(|item| if let PemItem::Certificate(found) = item { Some(found) } else { None })
             .collect();
         // One that the mail library cannot use must not be found out when the first letter leaves.
         let usable = |c: &Certificate<'_>| mail_parameters("localhost", std::slice::from_ref(c)).is_ok();
-        if certificates.is_empty() || !certificates.iter().all(usable) {
-            let message =
-                format!("{}: expected certificates of authorities as PEM, found something else", path.display());
+        if pem.len() as u64 > LARGEST || certificates.is_empty() || !certificates.iter().all(usable) {
+            let message = format!(
+                "{}: expected certificates of authorities as PEM, at most 1 MB, found something else",
+                path.display()
+            );
             return Err(Error::new(Kind::Config, message));
         }
         Ok(Self(Some(certificates)))

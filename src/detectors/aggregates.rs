@@ -186,18 +186,63 @@ pub fn silent<'a>(
     let (mut expected, mut absent) = (0_usize, Vec::new());
     for (id, user) in &state.users {
         if let Some(usual) = steady(user) {
-            expected += 1;
             // Only the first day of a silence: a user who left would alarm for weeks.
             let gap = day.date.0 - user.last.0;
             let active_elsewhere = || {
                 let hours = user.hours[k].iter().zip(nobody).filter(|(_, nobody)| !**nobody);
                 hours.map(|(days, _)| *days).fold(0.0, f64::max) >= 0.5 * user.hour_days[k]
             };
-            let hidden = nobody.contains(&true) && !active_elsewhere();
-            if !present.contains(id.as_str()) && gap <= 3 && !hidden {
+            let present = present.contains(id.as_str());
+            if !present && nobody.contains(&true) && !active_elsewhere() {
+                continue;
+            }
+            expected += 1;
+            if !present && gap <= 3 {
                 absent.push((id.as_str(), user, -(1.0 - usual).max(1e-4).ln()));
             }
         }
     }
     if absent.len() * 5 > expected { Vec::new() } else { absent }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::date::Date;
+
+    /// Twenty users who are there each workday morning and twenty each afternoon, for a hundred days; `present` came today.
+    fn day(present: &[&str]) -> (DayTables, OrgState) {
+        let (first, date) = (Date(20_000), Date(20_101));
+        let mut state = OrgState::default();
+        for n in 0..40 {
+            let (id, from) = if n < 20 { (format!("am{n:02}"), 16) } else { (format!("pm{n:02}"), 26) };
+            let mut user = UserState::new(first);
+            (user.last, user.days) = (date.plus(-1), 100.0);
+            (user.seen, user.active, user.hour_days) = ([100.0; 2], [100.0; 2], [100.0; 2]);
+            user.hours.iter_mut().for_each(|hours| hours[from..from + 8].fill(100.0));
+            state.users.insert(id, user);
+        }
+        let text: Vec<String> = [""].iter().chain(present).map(|t| (*t).to_owned()).collect();
+        let ids = (1..text.len() as u32).collect();
+        let user_day = crate::tables::FeatureTable { ids, ..Default::default() };
+        (DayTables { date, text, user_day, ..DayTables::default() }, state)
+    }
+
+    fn absent(present: &[&str], nobody: &[bool; HALF_HOURS]) -> usize {
+        let (day, state) = day(present);
+        silent(&day, &state, &state.night_view(), nobody).len()
+    }
+
+    #[test]
+    fn who_could_not_be_seen_is_neither_missed_nor_counted_among_those_who_came() {
+        let everybody: Vec<String> =
+            (0..20).map(|n| format!("am{n:02}")).chain((20..40).map(|n| format!("pm{n:02}"))).collect();
+        let all: Vec<&str> = everybody.iter().map(String::as_str).collect();
+        let (whole, mut afternoon) = ([false; HALF_HOURS], [false; HALF_HOURS]);
+        afternoon[24..36].fill(true);
+        assert_eq!(absent(&all[1..], &whole), 1, "one who stays away is missed");
+        assert_eq!(absent(&all[..20], &whole), 0, "half of all: a holiday");
+        assert_eq!(absent(&all[1..20], &afternoon), 1, "the afternoon is a hole in the log, the morning is not");
+        assert_eq!(absent(&all[5..20], &afternoon), 0, "a quarter of those who could be seen: a holiday");
+    }
 }

@@ -43,13 +43,19 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
-    /// What it covers, now that its last event is known (ms since the epoch).
-    pub fn kind_with(&self, last_ms: Option<i64>) -> SourceKind {
-        let end_of_hour = self.date.filter(|_| self.from_midnight).map(|date| date.start_ms() + HOUR_MS);
-        match (self.kind, last_ms.zip(end_of_hour)) {
-            (SourceKind::Unknown, Some((last, end))) if last >= end => SourceKind::Daily,
-            (kind, _) => kind,
-        }
+    /// Bit `h` is set if one of these times (ms since the epoch) lies in hour `h` of the file's date; 0 where [`Self::kind_with`] needs
+    /// none.
+    pub fn hours_of(&self, times: &[i64]) -> u32 {
+        let Some(start) = self.date.filter(|_| self.from_midnight).map(Date::start_ms) else { return 0 };
+        let hours = times.iter().map(|ms| (ms - start).div_euclid(HOUR_MS)).filter(|hour| (0..24).contains(hour));
+        hours.fold(0, |seen, hour| seen | 1 << hour)
+    }
+
+    /// What it covers, now that the hours of its events are known ([`Self::hours_of`]): a file of the first hour may run over by a
+    /// moment, but not into a third one.
+    pub fn kind_with(&self, hours: u32) -> SourceKind {
+        let is_day = self.kind == SourceKind::Unknown && self.from_midnight && hours.count_ones() >= DAY_HOURS;
+        if is_day { SourceKind::Daily } else { self.kind }
     }
 
     /// The file at `path`, with what its manifest (`<file>.json`) or its name says of it.
@@ -67,8 +73,15 @@ impl SourceFile {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         file.name_says(&name);
         for (manifest, certain) in manifests_of(path) {
-            if manifest.is_file() {
-                file.manifest_says(&manifest, certain)?;
+            if !manifest.is_file() {
+                continue;
+            }
+            let mut told = file.clone();
+            match told.manifest_says(&manifest) {
+                Ok(()) => file = told,
+                Err(e) if certain => return Err(e),
+                // Another tool's.
+                Err(_) => {}
             }
         }
         Ok(file)
@@ -114,33 +127,27 @@ impl SourceFile {
         }
     }
 
-    fn manifest_says(&mut self, manifest: &Path, certain: bool) -> Result<()> {
-        let says = match read_manifest(manifest) {
-            Ok(Some(says)) => says,
-            Ok(None) | Err(_) if !certain => return Ok(()),
-            Ok(None) => {
-                return Err(Error::new(
-                    Kind::Input,
-                    format!(
-                        "{}: expected a manifest with Interval or LogDate, found another object",
-                        manifest.display()
-                    ),
-                ));
-            }
-            Err(e) => return Err(e),
+    fn manifest_says(&mut self, manifest: &Path) -> Result<()> {
+        let says = read_manifest(manifest)?.ok_or_else(|| {
+            let message =
+                format!("{}: expected a manifest with Interval or LogDate, found another object", manifest.display());
+            Error::new(Kind::Input, message)
+        })?;
+        let wrong = |field: &str, expected: &str, found: &str| {
+            let found: String = found.chars().take(60).collect();
+            let message = format!("{}: expected {field} to be {expected}, found {found:?}", manifest.display());
+            Error::new(Kind::Input, message)
         };
-        let wrong = |field: &str, expected: &str| {
-            Error::new(Kind::Input, format!("{}: expected {field} to be {expected}", manifest.display()))
-        };
-        match says.interval.as_deref().map(str::to_ascii_lowercase).as_deref() {
-            Some("daily") => self.kind = SourceKind::Daily,
-            Some("hourly") => self.kind = SourceKind::Hourly,
+        match says.interval.as_deref() {
+            Some(text) if text.eq_ignore_ascii_case("daily") => self.kind = SourceKind::Daily,
+            Some(text) if text.eq_ignore_ascii_case("hourly") => self.kind = SourceKind::Hourly,
+            Some(text) => return Err(wrong("Interval", "Daily or Hourly", text)),
             None => {}
-            Some(_) => return Err(wrong("Interval", "Daily or Hourly")),
         }
         let time = |text: &Option<String>, field: &str| match text.as_deref() {
             Some(text) => {
-                parse_iso(text).map(Some).ok_or_else(|| wrong(field, "a time such as 2026-04-21T00:00:00.000+0000"))
+                let expected = "a time such as 2026-04-21T00:00:00.000+0000";
+                parse_iso(text).map(Some).ok_or_else(|| wrong(field, expected, text))
             }
             None => Ok(None),
         };
@@ -155,7 +162,7 @@ impl SourceFile {
         let whole = |n: f64| n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&n);
         self.sequence = match says.sequence {
             Some(n) if whole(n) => Some(n as u32),
-            Some(_) => return Err(wrong("Sequence", "a whole number from 0")),
+            Some(n) => return Err(wrong("Sequence", "a whole number from 0", &n.to_string())),
             None => self.sequence,
         };
         self.id = says.id.map(|id| id18(&id).into_owned()).or_else(|| self.id.take());
@@ -181,6 +188,9 @@ struct Manifest {
     #[serde(rename = "Id")]
     id: Option<String>,
 }
+
+/// Hours with events that no file of one hour has.
+const DAY_HOURS: u32 = 3;
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -424,6 +434,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_manifest_cannot_mean_is_refused_and_another_tools_file_is_passed_over() {
+        for (field, wrong) in [
+            ("Interval", r#"{"Interval":"PT1H"}"#),
+            ("LogDate", r#"{"LogDate":"<script>"}"#),
+            ("CreatedDate", r#"{"Interval":"Daily","CreatedDate":""}"#),
+            ("Sequence", r#"{"Interval":"Hourly","Sequence":-1}"#),
+            ("Sequence", r#"{"Interval":"Hourly","Sequence":1e99}"#),
+        ] {
+            let dir = tree(&[("x.csv", ""), ("x.csv.json", wrong), ("y.csv", ""), ("y.json", wrong)]);
+            let error = SourceFile::at(&dir.path().join("x.csv")).unwrap_err();
+            assert!(error.to_string().contains(&format!("expected {field} to be ")), "{error}");
+            assert_eq!(SourceFile::at(&dir.path().join("y.csv")).unwrap().kind, SourceKind::Unknown, "{wrong}");
+        }
+        let dir = tree(&[("x.csv", ""), ("x.csv.json", r#"{"Interval":"hourly","Sequence":2.0}"#)]);
+        assert_eq!(SourceFile::at(&dir.path().join("x.csv")).unwrap().sequence, Some(2));
+    }
+
+    #[test]
     fn an_hourly_file_says_which_file_of_which_hour_it_is() {
         let manifest = r#"{"Interval":"Hourly","LogDate":"2026-04-21T13:00:00.000+0000","Sequence":2}"#;
         let dir = tree(&[("x.csv", ""), ("x.csv.json", manifest)]);
@@ -437,25 +465,25 @@ mod tests {
     }
 
     #[test]
-    fn a_file_named_for_midnight_is_daily_if_it_goes_on_after_the_first_hour() {
+    fn a_file_named_for_midnight_is_daily_if_it_goes_on_into_a_third_hour() {
         let named = |name: &str| SourceFile::at(Path::new(name)).unwrap();
         let date: Date = "2026-04-21".parse().unwrap();
-        let at = |hours: i64| Some(date.start_ms() + hours * HOUR_MS);
+        let kind = |file: &SourceFile, hours: &[i64]| {
+            let times: Vec<i64> = hours.iter().map(|h| date.start_ms() + h * HOUR_MS).collect();
+            file.kind_with(file.hours_of(&times))
+        };
         for name in [
             "2026-04-21T00:00:00.000Z_ApiTotalUsage_0ATVS000003zTTF.csv",
             "2026-04-21_ApiTotalUsage_0ATVS000003zTTF.csv",
         ] {
             let file = named(name);
-            assert_eq!(
-                [at(0), at(1), None].map(|last| file.kind_with(last)),
-                [SourceKind::Unknown, SourceKind::Daily, SourceKind::Unknown]
-            );
+            assert_eq!(kind(&file, &[0, 0, 1, -1, 24, 99]), SourceKind::Unknown);
+            assert_eq!(kind(&file, &[0, 1, 17]), SourceKind::Daily);
+            assert_eq!(file.hours_of(&[i64::MIN / 2, i64::MAX / 2]), 0);
         }
-        assert_eq!(
-            named("2026-04-21T05:00:00.000Z_ApiTotalUsage_0ATVS000003zTTF.csv").kind_with(at(9)),
-            SourceKind::Hourly
-        );
-        assert_eq!(named("events.csv").kind_with(at(9)), SourceKind::Unknown);
+        let hourly = named("2026-04-21T05:00:00.000Z_ApiTotalUsage_0ATVS000003zTTF.csv");
+        assert_eq!(kind(&hourly, &[5, 6, 7]), SourceKind::Hourly);
+        assert_eq!(kind(&named("events.csv"), &[5, 6, 7]), SourceKind::Unknown);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::sign::Signing;
 use super::verify::Moment;
 use super::version::{self, is_digest};
 use super::{LoadedModel, Manifest};
+use crate::config::is_name;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
 
@@ -279,8 +280,7 @@ fn listed(existing: &Result<Vec<String>>) -> String {
 }
 
 pub(super) fn check_name(what: &str, name: &str) -> Result<()> {
-    let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-    if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
+    if is_name(name) {
         return Ok(());
     }
     let message = format!("{what} name {name:?}: expected 1 to 64 of the characters a-z, 0-9, _ and -");

@@ -29,8 +29,8 @@ pub struct Parts {
     pub hourly: Vec<Hourly>,
     /// Files of unknown extent, or with rows of other dates.
     pub other: u64,
-    /// Of each file that counts and has some events of another and some of its own: how many are its own, of how many.
-    pub overlapping: Vec<(u64, u64)>,
+    /// Events that files have in common which count.
+    pub shared: u64,
 }
 
 /// A file of a whole day.
@@ -67,8 +67,8 @@ pub(super) struct Seen<'a> {
 pub(super) struct Health {
     /// A part of the day is missing.
     pub(super) missing: Vec<String>,
-    /// All is there, but it came late.
-    late: Vec<String>,
+    /// A file may be missing or count twice, or came late.
+    told: Vec<String>,
     /// Hours of which no file came.
     hours: BTreeSet<usize>,
 }
@@ -76,7 +76,7 @@ pub(super) struct Health {
 impl Health {
     /// Everything, in words.
     pub(super) fn all(&self) -> Vec<String> {
-        self.missing.iter().chain(&self.late).cloned().collect()
+        self.missing.iter().chain(&self.told).cloned().collect()
     }
 
     /// Whether a stretch of half-hours without calls is that of hours without a file.
@@ -116,8 +116,11 @@ impl Parts {
                         count(files, "daily file")
                     ));
                 }
-                let late = daily.created.filter(|made| *made >= date.plus(1).start_ms() + LATE_DAILY);
-                health.late.extend(late.map(|made| format!("the daily file was made only on {}", Date::from_ms(made))));
+                let made = self.earlier_daily.iter().chain([&daily]).map(|file| file.created).min().flatten();
+                let late = made.filter(|made| *made >= date.plus(1).start_ms() + LATE_DAILY);
+                health
+                    .told
+                    .extend(late.map(|made| format!("the first daily file was made only on {}", Date::from_ms(made))));
             }
             None if !self.hourly.is_empty() => {
                 health.hours = self.hours_without(seen);
@@ -126,25 +129,24 @@ impl Parts {
                     let (from, to) = (clock(2 * start), clock(2 * end));
                     format!("no hourly file with calls from {from} to {to} UTC (usually {usual:.0} users at a time)")
                 }));
-                health.missing.extend(self.gaps());
+                health.told.extend(self.gaps());
                 let is_late = |h: &&Hourly| {
                     let end = h.hour.map(|hour| date.start_ms() + (i64::from(hour) + 1) * HOUR_MS);
                     h.created.zip(end).is_some_and(|(made, end)| made >= end + LATE_HOURLY)
                 };
                 let late = self.hourly.iter().filter(is_late).count() as u64;
-                health.late.extend((late > 0).then(|| {
+                health.told.extend((late > 0).then(|| {
                     let (files, were) = (count(late, "hourly file"), if late == 1 { "was" } else { "were" });
                     format!("{files} {were} made more than {} hours after the hour", LATE_HOURLY / HOUR_MS)
                 }));
             }
             None => {}
         }
-        health.late.extend(self.overlapping.iter().map(|(own, all)| {
+        health.told.extend((self.shared > 0).then(|| {
             format!(
-                "a file has {} of {} in common with others; if it is a revised one, calls that were changed count twice: name \
-                 both as daily files",
-                thousands(all - own),
-                count(*all, "call")
+                "files of the date have {} in common; calls that a revised file changed count twice unless it and the one before \
+                 are known as daily files",
+                count(self.shared, "call")
             )
         }));
         health
@@ -175,15 +177,16 @@ impl Parts {
             .collect()
     }
 
-    /// Numbers that are left out among the files of an hour.
+    /// Numbers that are left out among the files of an hour. No gate: a file without a call of the organisation is left out, too.
     fn gaps(&self) -> Vec<String> {
         let mut numbers = BTreeSet::new();
-        numbers.extend(self.hourly.iter().filter_map(|h| Some((h.hour?, h.sequence?))));
+        // A number that an hour cannot have is a damaged manifest's.
+        let known = self.hourly.iter().filter_map(|h| Some((h.hour?, h.sequence?)));
+        numbers.extend(known.filter(|(_, number)| (1..=MOST_PER_HOUR).contains(number)));
         let mut said = Vec::new();
         for hour in 0..24 {
-            let of_hour = || numbers.range((hour, 1)..=(hour, u32::MAX)).map(|n| n.1);
-            // A number that an hour cannot have is a damaged manifest's, and no reason to list all below it.
-            let Some(last) = of_hour().next_back().filter(|last| *last <= MOST_PER_HOUR) else { continue };
+            let of_hour = || numbers.range((hour, 0)..=(hour, MOST_PER_HOUR)).map(|n| n.1);
+            let Some(last) = of_hour().next_back() else { continue };
             let have: BTreeSet<u32> = of_hour().collect();
             let lost: Vec<String> = (1..last).filter(|n| !have.contains(n)).map(|n| n.to_string()).collect();
             if !lost.is_empty() {
@@ -191,7 +194,9 @@ impl Parts {
                 let (files, are) = if lost.len() == 1 { ("file", "is") } else { ("files", "are") };
                 let more = if lost.len() > NAMED { format!(" and {} more", lost.len() - NAMED) } else { String::new() };
                 let named = lost[..lost.len().min(NAMED)].join(", ");
-                said.push(format!("hour {from} UTC: {files} {named}{more} of at least {last} {are} missing"));
+                said.push(format!(
+                    "hour {from} UTC: {files} {named}{more} of at least {last} {are} missing, or without a call"
+                ));
             }
         }
         said
@@ -247,8 +252,8 @@ mod tests {
     #[test]
     fn a_number_left_out_among_the_files_of_an_hour_is_a_missing_file() {
         let mut files: Vec<Hourly> = (8..18).map(|h| hourly(h, 1)).collect();
-        files.extend([hourly(9, 2), hourly(12, 4), hourly(14, u32::MAX)]);
-        assert_eq!(health(files).missing, ["hour 12:00 UTC: files 2, 3 of at least 4 are missing"]);
+        files.extend([hourly(9, 2), hourly(12, 4), hourly(14, u32::MAX), hourly(12, 5_000)]);
+        assert_eq!(health(files).told, ["hour 12:00 UTC: files 2, 3 of at least 4 are missing, or without a call"]);
     }
 
     #[test]
@@ -258,7 +263,7 @@ mod tests {
         let said = |rows: u64, hours_later: i64| {
             let created = Some(date.plus(1).start_ms() + hours_later * HOUR_MS);
             let daily = Some(Daily { rows, created });
-            let earlier_daily = vec![Daily { rows: 900, created: Some(0) }];
+            let earlier_daily = vec![Daily { rows: 900, created: Some(date.plus(4).start_ms()) }];
             let parts = Parts { daily, earlier_daily, hourly: vec![hourly(3, 2); 100], ..Parts::default() };
             parts.health(date, &Seen { calls: &none, usual: &none })
         };
@@ -266,7 +271,10 @@ mod tests {
         let short = said(940, 3);
         assert_eq!(short.missing, ["the daily file has 940 calls where the files that it replaced had 1,000"]);
         let late = said(1_000, 72);
-        assert_eq!((late.missing.len(), late.late), (0, vec!["the daily file was made only on 2024-10-08".to_owned()]));
+        assert_eq!(
+            (late.missing.len(), late.told),
+            (0, vec!["the first daily file was made only on 2024-10-08".to_owned()])
+        );
     }
 
     #[test]
@@ -276,12 +284,10 @@ mod tests {
         let daily = Parts { daily: Some(undated(900)), earlier_daily: vec![undated(890)], ..Parts::default() };
         let said = daily.health(Date(20_000), &Seen { calls: &none, usual: &none });
         assert!(said.missing[0].starts_with("2 daily files and no manifest says which"), "{said:?}");
-        let other = Parts { other: 2, overlapping: vec![(10, 1_000)], ..Parts::default() };
+        let other = Parts { other: 2, shared: 990, ..Parts::default() };
         let said = other.health(Date(20_000), &Seen { calls: &none, usual: &none });
-        assert!(
-            said.missing.is_empty() && said.late[0].starts_with("a file has 990 of 1,000 calls in common"),
-            "{said:?}"
-        );
+        assert!(said.missing.is_empty(), "{said:?}");
+        assert!(said.told[0].starts_with("files of the date have 990 calls in common"), "{said:?}");
     }
 
     #[test]

@@ -106,6 +106,9 @@ pub(super) struct ScoredOrg {
     pub(super) fused: Vec<Fused>,
 }
 
+/// Raised when the same day, model and settings come to give other scores: nights that were kept before are computed anew.
+const REVISION: u32 = 2;
+
 impl<'a> Scorer<'a> {
     /// A model's state. `from` is the first date that will be scored; if it lies within the training window
     /// (`in_sample`), the state is folded anew from the store's days before it.
@@ -184,7 +187,7 @@ impl<'a> Scorer<'a> {
     /// Start of the chain of inputs: what of the settings, and of the verdicts on nights before `next`, decides which nights are
     /// reported or learned from.
     fn first_link(&self, start: &str, next: Date) -> Result<String> {
-        let deciding = (start, &self.settings.alerts, &self.settings.ranking, &self.settings.expected);
+        let deciding = (start, REVISION, &self.settings.alerts, &self.settings.ranking, &self.settings.expected);
         let text = serde_json::to_string(&deciding).expect("plain data serialises");
         let mut hasher = blake3::Hasher::new();
         hasher.update(text.as_bytes());

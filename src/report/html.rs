@@ -26,8 +26,9 @@ const WATCH_ROWS: usize = 20;
 /// Up to this rank, a row of the watch list has a picture of the day.
 const PICTURED: u32 = 10;
 
-/// Organisations of a night whose day is drawn.
+/// Organisations of a night whose day is drawn, and nights, the latest ones.
 const PICTURED_ORGS: usize = 10;
+const PICTURED_NIGHTS: usize = 31;
 
 /// Longest text of each kind on the page, in characters.
 mod longest {
@@ -56,7 +57,9 @@ pub fn page(run: &RunInfo, anomalies: &[Anomaly]) -> String {
         }
         main id="nights" {
             @if nights.len() > 1 { (overview::overview(run, &nights, anomalies)) }
-            @for (date, summaries) in &nights { (night(*date, summaries, anomalies, nights.len() == 1)) }
+            @for (i, (date, summaries)) in nights.iter().enumerate() {
+                (night(*date, summaries, anomalies, (i < PICTURED_NIGHTS, nights.len() == 1)))
+            }
             @if nights.is_empty() { p.calm { "Nothing was scored." } }
         }
         (health(run))
@@ -91,7 +94,7 @@ fn weekday(date: Date) -> &'static str {
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"][date.weekday()]
 }
 
-fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly], alone: bool) -> Markup {
+fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly], (pictured, alone): (bool, bool)) -> Markup {
     let mut rows: Vec<&Anomaly> = anomalies.iter().filter(|a| a.date == date).collect();
     rows.sort_by_key(|a| a.rank);
     let (alerts, watch): (Vec<&Anomaly>, Vec<&Anomaly>) = rows.into_iter().partition(|a| a.reported);
@@ -122,7 +125,9 @@ fn night(date: Date, summaries: &[&NightSummary], anomalies: &[Anomaly], alone: 
                 p.note { (clip(note, longest::SENTENCE)) }
             }
             @if alerts.len() > 1 { (ranking(&alerts)) }
-            @for s in summaries.iter().take(PICTURED_ORGS) { (organisation::render(s, alone && alerts.is_empty())) }
+            @for s in summaries.iter().take(PICTURED_ORGS).filter(|_| pictured) {
+                (organisation::render(s, alone && alerts.is_empty()))
+            }
             @for anomaly in &alerts { (card(anomaly)) }
             (watch_list(&watch))
         }

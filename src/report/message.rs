@@ -159,7 +159,7 @@ fn notes(run: &RunInfo, summaries: &[&NightSummary]) -> Vec<String> {
     for n in summaries {
         let org = if several { format!("{}: ", bounded::text(&n.org_id, 40)) } else { String::new() };
         out.extend(n.gates.iter().map(|g| format!("{org}gate {}: {}", g.gate.name(), g.message)));
-        let said = |about: &&String| n.gates.iter().any(|g| g.message.contains(about.as_str()));
+        let said = |about: &&String| n.gates.iter().any(|g| bounded::text(&g.message, NOTE).contains(about.as_str()));
         out.extend(n.coverage.files.iter().filter(|about| !said(about)).map(|about| format!("{org}{about}")));
         out.extend(n.notes.iter().map(|note| format!("{org}{note}")));
         out.extend(words::muted(n).iter().map(|muted| format!("{org}{muted}")));

@@ -63,8 +63,14 @@ pub(super) fn plan(
     let parts: Vec<Part> = parts.into_values().collect();
     let mut archive = archive;
     if let Some(old) = &old {
-        let equal =
-            |(old, part): (&Part, &Part)| Part { contributing_rows: old.contributing_rows, ..part.clone() } == *old;
+        let equal = |(old, part): (&Part, &Part)| {
+            let mut part = Part { contributing_rows: old.contributing_rows, ..part.clone() };
+            // An engine that did not ask wrote none; that alone is no reason to make a partition anew.
+            if old.hour.is_none() {
+                (part.hour, part.sequence) = (None, None);
+            }
+            part == *old
+        };
         let same = old.parts.len() == parts.len() && old.parts.iter().zip(&parts).all(equal);
         let current = old.feature_schema == feature_schema() && old.enrichment == enrichment;
         // Once events are kept they stay kept.

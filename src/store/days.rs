@@ -88,8 +88,7 @@ impl Days for Store {
         let mut out = Parts::default();
         for (part, effective) in manifest.parts.iter().zip(effective(&manifest.parts)) {
             let created = part.created.as_deref().and_then(parse_iso);
-            let own = part.contributing_rows;
-            out.overlapping.extend((effective && 0 < own && own < part.rows).then_some((own, part.rows)));
+            out.shared += if effective { part.rows.saturating_sub(part.contributing_rows) } else { 0 };
             match part.kind {
                 PartKind::Daily if effective => out.daily = Some(Daily { rows: part.rows, created }),
                 PartKind::Daily => out.earlier_daily.push(Daily { rows: part.rows, created }),

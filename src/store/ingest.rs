@@ -131,7 +131,7 @@ impl Store {
         quarantine: &mut Vec<(String, Vec<(u64, Reason)>)>,
     ) -> Result<()> {
         let mut slices: BTreeMap<PartitionId, (Vec<SliceId>, u64)> = BTreeMap::new();
-        let mut last_ms = None;
+        let mut hours = 0;
         let mut bad = Vec::new();
         let read = events::read_map(
             source,
@@ -140,12 +140,11 @@ impl Store {
             &mut |row: QuarantineRow| bad.push((row.row, row.reason)),
             &|events| {
                 let split = split(&events);
-                let of_date = |ms: &&i64| Some(Date::from_ms(**ms)) == source.date;
-                let last = events.timestamp_ms.iter().filter(of_date).max().copied();
-                Ok((events, split, last))
+                let hours = source.hours_of(&events.timestamp_ms);
+                Ok((events, split, hours))
             },
-            &mut |(events, split, last)| {
-                last_ms = last_ms.max(last);
+            &mut |(events, split, of_batch)| {
+                hours |= of_batch;
                 for (id, slice, rows) in buffers.add(events, split)? {
                     let of_partition = slices.entry(id).or_default();
                     of_partition.0.push(slice);
@@ -163,9 +162,7 @@ impl Store {
                     return Err(e);
                 }
                 let listed = self.write_quarantine("", None, &bad)?;
-                return Err(
-                    Error::new(e.kind(), format!("{e}; the bad rows are in {}", listed.display())).with_source(e)
-                );
+                return Err(e.and(&format!("the rows that were set aside are listed in {}", listed.display())));
             }
         };
         if stats.rows == 0 && stats.quarantined > 0 {
@@ -185,7 +182,7 @@ impl Store {
         report.files += 1;
         let known = report.digests.contains(&stats.digest);
         for (id, (slices, rows)) in slices {
-            let kind = kind_for(source.kind_with(last_ms), source.date, &id);
+            let kind = kind_for(source.kind_with(hours), source.date, &id);
             let is_hourly = kind == PartKind::Hourly;
             let part = Part {
                 digest: stats.digest.clone(),

@@ -114,7 +114,7 @@ impl Part {
     pub(super) fn and_known(&mut self, known: &Self) {
         self.kind = self.kind.min(known.kind);
         self.created = self.created.take().max(known.created.clone());
-        (self.hour, self.sequence) = (self.hour.max(known.hour), self.sequence.max(known.sequence));
+        (self.hour, self.sequence) = (self.hour, self.sequence).max((known.hour, known.sequence));
     }
 }
 

@@ -252,7 +252,7 @@ fn a_daily_file_supersedes_hourly_ones_and_its_revision_holds_even_with_fewer_ro
         earlier_daily: vec![Daily { rows: 100, created: hour(DAY.plus(1), 3) }],
         hourly: vec![Hourly { hour: Some(0), sequence: None, rows: 60, created: hour(DAY, 5) }],
         other: 1,
-        overlapping: vec![(80, 90)],
+        shared: 10,
     };
     assert_eq!(forwards.parts("o", DAY).unwrap(), expected);
 }

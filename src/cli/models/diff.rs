@@ -34,6 +34,8 @@ const WIDTH: usize = 60;
 const ODD: f64 = 1e-3;
 
 pub(super) fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<()> {
+    // Looked at first: a bad path fails before the work, not after it.
+    args.page.as_deref().map_or(Ok(()), check_page)?;
     let said = args.layers()?;
     let base = said.resolve()?;
     let registry = layers::registry(&base)?;
@@ -55,8 +57,6 @@ pub(super) fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<()> {
         window(model)?;
         check_schema(model)?;
     }
-    // Looked at first: a bad path fails before the work, not after it.
-    args.page.as_deref().map_or(Ok(()), check_page)?;
     let labels = args.labels.as_deref().map(evaluate::read_labels).transpose()?;
     let input = args.input.open(&new_config)?;
     let nights = nights(args, &input.store, window(&old)?.1.max(window(&new)?.1))?;

@@ -11,6 +11,9 @@ use super::longest;
 use crate::anomaly::NightSummary;
 use crate::anomaly::picture::{HALF_HOURS, OrgDay, OrgPicture};
 
+/// What the days before are: the state holds no more of them.
+const LEARNED: &str = " without user-days too odd to be learned";
+
 /// Days of a kind below which they have no usual range.
 const FEW: usize = 5;
 
@@ -79,7 +82,7 @@ fn hours(p: &OrgPicture, label: &str) -> Markup {
     }
 }
 
-/// `200 users, above the usual: nine in ten of the 21 workdays before had 180–186.`
+/// `200 users, above the usual: nine in ten of the 21 workdays before had 180–186 …`
 fn said(p: &OrgPicture, what: &str, today: u64, of: impl Fn(&OrgDay) -> u64) -> String {
     let days = alike(p).count() as u64;
     let before = count(days, if p.today.date.is_weekend() { "weekend day" } else { "workday" });
@@ -92,7 +95,7 @@ fn said(p: &OrgPicture, what: &str, today: u64, of: impl Fn(&OrgDay) -> u64) -> 
         _ => "within",
     };
     let (low, high) = (thousands(low), thousands(high));
-    format!("{}, {place} the usual: nine in ten of the {before} before had {low}–{high}.", count(today, what))
+    format!("{}, {place} the usual: nine in ten of the {before} before had {low}–{high}{LEARNED}.", count(today, what))
 }
 
 fn said_of_users(p: &OrgPicture) -> String {
@@ -115,10 +118,14 @@ mod tests {
     #[test]
     fn the_captions_hold_a_day_against_days_of_its_kind() {
         let mut p = sample::org_picture();
-        assert_eq!(said_of_users(&p), "200 users, above the usual: nine in ten of the 21 workdays before had 180–186.");
+        assert_eq!(
+            said_of_users(&p),
+            "200 users, above the usual: nine in ten of the 21 workdays before had 180–186 without user-days too odd to be learned."
+        );
         assert_eq!(
             said_of_calls(&p),
-            "20,000 calls, above the usual: nine in ten of the 21 workdays before had 18,000–18,600. Of the calls 1.0\u{a0}% failed, \
+            "20,000 calls, above the usual: nine in ten of the 21 workdays before had 18,000–18,600 without user-days too odd to be \
+             learned. Of the calls 1.0\u{a0}% failed, \
              1.0\u{a0}% before."
         );
         p.past.retain(|day| day.date.is_weekend());
