@@ -45,7 +45,9 @@ impl Date {
 
     /// The same day as a calendar date; years outside -9999..=9999 are clamped.
     pub fn civil(self) -> civil::Date {
-        civil::date(1970, 1, 1).saturating_add(jiff::Span::new().days(i64::from(self.0).clamp(-4_000_000, 2_900_000)))
+        // The longest span there is; it leads beyond both ends, at which the sum stops.
+        const LONGEST: i64 = 7_304_484;
+        civil::date(1970, 1, 1).saturating_add(jiff::Span::new().days(i64::from(self.0).clamp(-LONGEST, LONGEST)))
     }
 }
 
@@ -126,6 +128,15 @@ mod tests {
         assert_eq!(d.weekday(), 1, "2026-04-21 was a Tuesday");
         assert_eq!(Date::from_ms(d.start_ms() + MS_PER_DAY - 1), d);
         assert_eq!(Date::from_ms(-1).to_string(), "1969-12-31");
+    }
+
+    #[test]
+    fn the_first_and_the_last_date_that_can_be_written_mean_themselves() {
+        for text in ["0000-01-01", "9909-11-28", "9909-12-01", "9999-12-31"] {
+            assert_eq!(text.parse::<Date>().unwrap().to_string(), text);
+        }
+        assert_eq!(Date(i32::MAX).to_string(), "9999-12-31", "what is beyond is clamped");
+        assert_eq!(Date(i32::MIN).civil(), civil::Date::MIN);
     }
 
     #[test]

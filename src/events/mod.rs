@@ -36,6 +36,7 @@ pub use quarantine::{QuarantineRow, Reason};
 pub(crate) use read::rows_in_blocks;
 pub use read::{ReadStats, read, read_map};
 pub use source::{SourceFile, SourceKind, discover};
+#[cfg(feature = "frame")]
 pub(crate) use time::parse_iso;
 
 #[cfg(test)]
