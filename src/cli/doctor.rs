@@ -118,12 +118,12 @@ pub(super) fn run(args: &DoctorArgs, out: &mut dyn Write) -> Result<ExitCode> {
 /// What messages need: secrets and certificates that can be read. No receiver is asked.
 #[cfg(feature = "deliver")]
 fn delivery(config: &Config, report: &mut Report) {
-    const TODO: &str = "`quietwatch deliver --test` sends one message to each channel";
+    const ADVICE: &str = "`quietwatch deliver --test` sends one message to each channel";
     let mut warnings = Vec::new();
     for (channel, wrong) in crate::deliver::check(config.deliver(), &mut warnings) {
         match wrong {
             None => report.ok(&format!("delivery to {channel}"), "what it needs can be read"),
-            Some(why) => report.warn(&format!("delivery to {channel}"), why, TODO),
+            Some(why) => report.warn(&format!("delivery to {channel}"), why, ADVICE),
         }
     }
     for warning in warnings {
